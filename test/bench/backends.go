@@ -31,25 +31,24 @@ import (
 const (
 	// backendSockets are connected to each gateway, all in one channel.
 	backendSockets = 10
-	// backendBlock is how many events one variant publishes before the other has
-	// its turn.
+	// backendBlock is how many events one variant publishes before the other variant continues.
 	backendBlock = 100
-	// backendPublishers publish at the same time where throughput is measured.
+	// backendPublishers is the number of concurrent publishers where throughput is measured.
 	backendPublishers = 16
-	// backendWindow is how many events may be on their way to the sockets.
+	// backendWindow is how many events may be in flight to the sockets.
 	backendWindow = 256
 )
 
-// backendUnderTest is one log with what belongs to it.
+// backendUnderTest is one log with its resources.
 type backendUnderTest struct {
 	log broker.Log
-	// counters is what gateways agree with on JetStream.
+	// counters is the table by which gateways coordinate on JetStream.
 	counters kv.Followed
 	close    func()
 }
 
-// backendsCompared are opened one after the other. Servers that are external are
-// processes of their own, on loopback, with their files in a temporary directory.
+// backendsCompared are opened one after the other. External servers are processes of their own, on loopback,
+// with their files in a temporary directory.
 var backendsCompared = []struct {
 	name string
 	open func(ctx context.Context, dir string) (*backendUnderTest, error)
@@ -144,12 +143,12 @@ func openRedisLog(ctx context.Context, dir string) (*backendUnderTest, error) {
 	return &backendUnderTest{log: l, close: func() { _ = l.Close(); stop() }}, nil
 }
 
-// way is a gateway with its sockets: from publishing to receiving.
+// way is a gateway with its sockets: the path from publishing to receiving.
 type way struct {
 	channel string
 	pub     broker.Publisher
 	stop    func()
-	// received counts events at all sockets, first is told of those at the first.
+	// received counts events at all sockets; first gets a signal for each event at the first socket.
 	received atomic.Int64
 	first    chan time.Time
 	times    []time.Duration
@@ -235,12 +234,12 @@ func (h *wayHandler) OnMessage(_ *gws.Conn, m *gws.Message) {
 
 var serial atomic.Int64
 
-// tick is an event of about a kilobyte of which a few bytes change.
+// tick returns an event of about a kilobyte, of which a few bytes change each time.
 func tick() *broker.Event {
 	return &broker.Event{Name: "tick", Data: fmt.Appendf(nil, `{"n":%d,"pad":"%s"}`, serial.Add(1), strings.Repeat("0123456789abcdef", 62))}
 }
 
-// oneByOne publishes a block, each event when the one before has arrived.
+// oneByOne publishes a block of events, each after the previous one has arrived.
 func (w *way) oneByOne(ctx context.Context, n int) error {
 	block := make([]time.Duration, 0, n)
 	for range n {
@@ -264,8 +263,7 @@ func (w *way) oneByOne(ctx context.Context, n int) error {
 	return nil
 }
 
-// together publishes from several goroutines for a while, and waits until everything
-// has arrived.
+// together publishes from several goroutines for a period, and waits until everything has arrived.
 func (w *way) together(ctx context.Context, period time.Duration) (publishes, deliveries float64, err error) {
 	before := w.received.Load()
 	began := time.Now()
@@ -300,8 +298,7 @@ func (w *way) together(ctx context.Context, period time.Duration) (publishes, de
 	return float64(stored.Load()) / published.Seconds(), float64(want-before) / time.Since(began).Seconds(), nil
 }
 
-// compareBackends prints a row for each backend with coordination off and on, which
-// take turns.
+// compareBackends prints a row for each backend with coordination off and on; the two alternate.
 func compareBackends(blocks int, period time.Duration) error {
 	fmt.Printf("From the call of Publish to the first of %d sockets, one event of 1 KB at a time, %d events of each; then %d publishers at once.\n\n",
 		backendSockets, blocks*backendBlock, backendPublishers)
@@ -332,7 +329,7 @@ func compareBackend(name string, open func(context.Context, string) (*backendUnd
 	_, counting := b.log.(broker.Counting)
 	variants := []string{"off", "on"}
 	if !counting && b.counters == nil {
-		variants = variants[:1] // a memory has nobody to agree with
+		variants = variants[:1] // with a log in memory there is no other gateway to coordinate with
 	}
 	var ways []*way
 	for i, v := range variants {

@@ -18,7 +18,7 @@ type child struct {
 	out *bufio.Reader
 }
 
-// startChild connects so many clients that speak "plain", "delta", "centrifuge" or
+// startChild starts a child with a number of clients that speak "plain", "delta", "centrifuge" or
 // "centrifuge-delta".
 func startChild(address string, sockets int, channel, speaks string) (*child, error) {
 	self, err := os.Executable()
@@ -45,7 +45,7 @@ func startChild(address string, sockets int, channel, speaks string) (*child, er
 	return c, nil
 }
 
-// bytes asks how much has been read.
+// bytes returns how many bytes the child has read.
 func (c *child) bytes() (int64, error) {
 	if _, err := io.WriteString(c.in, "?\n"); err != nil {
 		return 0, err
@@ -78,7 +78,7 @@ func (c *child) stop() error {
 	return c.cmd.Wait()
 }
 
-// kill ends a child whose connections may be gone.
+// kill kills a child whose connections may be gone.
 func (c *child) kill() {
 	_ = c.cmd.Process.Kill()
 	_ = c.cmd.Wait()

@@ -14,13 +14,13 @@ import (
 	"github.com/sluicehq/sluice/test/workload"
 )
 
-// pairs are bases with their targets.
+// pairs is a list of bases with their targets.
 type pairs struct {
 	name           string
 	bases, targets [][]byte
 }
 
-// streamPairs takes consecutive texts of a stream with the same conflation value.
+// streamPairs returns consecutive texts of a stream with the same conflation value.
 func streamPairs(s *workload.Stream, n int) pairs {
 	p := pairs{name: s.Name}
 	last := map[string][]byte{}
@@ -34,7 +34,7 @@ func streamPairs(s *workload.Stream, n int) pairs {
 	return p
 }
 
-// changedPairs are random JSON-like texts of a size with so many changed places.
+// changedPairs returns random JSON-like texts of a size in which a number of places changed.
 func changedPairs(size, changes, n int) pairs {
 	r := rand.New(rand.NewPCG(uint64(size), uint64(changes)))
 	p := pairs{name: fmt.Sprintf("%d B, %d changed", size, changes)}
@@ -56,7 +56,7 @@ func changedPairs(size, changes, n int) pairs {
 	return p
 }
 
-// encoders measures our two formats beside the fdelta module, interleaved.
+// encoders measures this product's two formats and the fdelta module, interleaved.
 func encoders(rounds int, period time.Duration) error {
 	fmt.Println("Delta encoders, one core. Ratios are the median of the rounds' ratios with the lowest and the highest; sizes are of bare deltas.")
 	fmt.Println()

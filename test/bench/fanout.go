@@ -9,10 +9,10 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// arena is one server with its clients, on which variants take turns.
+// arena is one server with its clients, on which variants alternate.
 type arena struct {
 	contender
-	// server is the contender if it is ours.
+	// server is the contender if that is this product.
 	server  *server
 	child   *child
 	raw     []rawSocket
@@ -51,7 +51,7 @@ func (a *arena) close() error {
 	return a.contender.close()
 }
 
-// source makes the data of publications.
+// source produces the data of publications.
 type source struct {
 	event string
 	next  func() []byte
@@ -65,7 +65,7 @@ func (s *source) take(n int) [][]byte {
 	return out
 }
 
-// fixed always gives the same payload.
+// fixed returns a source that always produces the same payload.
 func fixed(size int) *source {
 	data := make([]byte, 0, size)
 	data = append(data, `{"pad":"`...)
@@ -76,12 +76,12 @@ func fixed(size int) *source {
 	return &source{event: "tick", next: func() []byte { return data }}
 }
 
-// plainFrame is the frame of a publication as a socket without deltas gets it.
+// plainFrame returns the frame of a publication for a socket without deltas.
 func plainFrame(event string, data []byte) []byte {
 	return framed(pusher.AppendBare(nil, pusher.V1, &pusher.EventFrame{Event: event, Channel: benchChannel, Data: data}))
 }
 
-// framed puts the header of an unmasked text message in front of a text.
+// framed returns a text with the header of an unmasked text message.
 func framed(text []byte) []byte {
 	switch n := len(text); {
 	case n <= 125:
@@ -93,8 +93,8 @@ func framed(text []byte) []byte {
 	}
 }
 
-// measured runs f, which delivers n messages to every socket, and takes the
-// sample. wire is the number of bytes that must arrive, 0 if nobody knows.
+// measured runs f, which delivers n messages to every socket, and returns the sample. wire is the number of
+// bytes that must arrive, 0 if it is not known.
 func (a *arena) measured(n int, wire int64, f func() ([]time.Duration, error)) (sample, error) {
 	runtime.GC()
 	var before, after runtime.MemStats
@@ -126,7 +126,7 @@ func (a *arena) measured(n int, wire int64, f func() ([]time.Duration, error)) (
 	return s, a.settle(&s)
 }
 
-// settle waits until no more bytes arrive and notes how many there were.
+// settle waits until no more bytes arrive and records how many there were.
 func (a *arena) settle(s *sample) error {
 	for same := 0; same < 5; {
 		got, err := a.child.bytes()
@@ -152,8 +152,8 @@ func (a *arena) rawLimit(n int) (sample, error) {
 	})
 }
 
-// windowed publishes n messages with at most `window` of them on their way. known
-// is false when the size of frames is not.
+// windowed publishes n messages with at most `window` of them in flight. known is false if the size of frames
+// is not known.
 func (a *arena) windowed(n, window int, known bool) (sample, error) {
 	data := a.source.take(n)
 	var wire int64

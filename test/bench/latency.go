@@ -12,8 +12,7 @@ import (
 	"github.com/sluicehq/sluice/streams/embedded"
 )
 
-// arrivals takes what the feed delivers. The publisher's clock reading travels as
-// the data of the event.
+// arrivals receives what the feed delivers. The data of each event is the publisher's clock reading.
 type arrivals struct {
 	times chan time.Time
 	count atomic.Int64
@@ -32,8 +31,8 @@ func (a *arrivals) Publication(*broker.Publication) {
 // Gap implements [broker.Sink].
 func (a *arrivals) Gap(broker.Gap) { a.gaps.Add(1) }
 
-// latency measures the way of an event through the embedded log on disk: from the
-// call of Publish to the acknowledgement and to the feed of a gateway.
+// latency measures an event's path through the embedded log on disk: from the call of Publish to the
+// acknowledgement, and to the feed of a gateway.
 func latency(short bool) error {
 	n := 5000
 	if short {

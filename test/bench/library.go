@@ -14,8 +14,7 @@ import (
 	"github.com/lxzan/gws"
 )
 
-// libraryServer accepts WebSockets with the library alone, for its own ways of
-// sending.
+// libraryServer accepts WebSockets with the plain library, to measure the library's own ways of sending.
 type libraryServer struct {
 	gws.BuiltinEventHandler
 	listener *countingListener
@@ -50,7 +49,7 @@ func startLibrary() (*libraryServer, error) {
 	return s, nil
 }
 
-// OnMessage confirms the subscription that the clients of all benchmarks ask for.
+// OnMessage confirms the subscription that all benchmark clients request.
 func (s *libraryServer) OnMessage(c *gws.Conn, m *gws.Message) {
 	_ = m.Close()
 	_ = c.WriteString(`{"event":"pusher_internal:subscription_succeeded"}`)
@@ -64,7 +63,7 @@ func (s *libraryServer) written() uint64 { return s.sent.Load() }
 
 func (s *libraryServer) close() error { return s.http.Close() }
 
-// ways are the library's ways to send one message to everybody.
+// ways returns the library's ways to send one message to all connections.
 func (s *libraryServer) ways() map[string]func(n int) []func() {
 	repeat := func(n int, f func()) []func() {
 		out := make([]func(), n)
@@ -80,8 +79,7 @@ func (s *libraryServer) ways() map[string]func(n int) []func() {
 				for _, c := range s.conns {
 					_ = b.Broadcast(c)
 				}
-				// It tells nobody when it is through; one more closure per
-				// socket does.
+				// The library does not report completion, so one more closure per socket does.
 				for _, c := range s.conns {
 					c.Async(func() { s.sent.Add(1) })
 				}
@@ -113,7 +111,7 @@ func (s *libraryServer) ways() map[string]func(n int) []func() {
 	}
 }
 
-// library measures the ways of the WebSocket library beside ours.
+// library compares the ways of the WebSocket library with this product.
 func library(sockets, rounds int, period time.Duration) error {
 	fmt.Printf("The WebSocket library's own ways to send 1,024 B to %d sockets, beside ours, interleaved. Percent of the raw limit by CPU.\n\n", sockets)
 	fmt.Println("| way | load | CPU per message | % of raw limit | allocs/message |")
@@ -171,8 +169,8 @@ func library(sockets, rounds int, period time.Duration) error {
 	return ours.close()
 }
 
-// takeTurns finds out how many messages fill the period for each variant, and runs
-// them in turns, in reverse every second round.
+// takeTurns finds out how many messages fill the period for each variant, and runs the variants alternately,
+// in reverse order every second round.
 func takeTurns(variants []*variant, rounds int, period time.Duration) error {
 	for _, v := range variants {
 		t := time.Now()
@@ -197,7 +195,7 @@ func takeTurns(variants []*variant, rounds int, period time.Duration) error {
 	return nil
 }
 
-// coalesce measures what several frames in one write are worth.
+// coalesce measures the gain of several frames in one write.
 func coalesce(sockets, rounds int, period time.Duration) error {
 	fmt.Printf("CPU per frame of 1 KB when k frames share one write, %d sockets.\n\n| k | CPU per frame | of k = 1 |\n| ---: | ---: | ---: |\n", sockets)
 	a, err := newArena(sockets, noDeltas, fixed(1024))
@@ -232,7 +230,7 @@ func coalesce(sockets, rounds int, period time.Duration) error {
 	return a.close()
 }
 
-// writeRaw hands bytes to the kernel once.
+// writeRaw calls write once.
 func writeRaw(fd uintptr, p []byte) (int, syscall.Errno) {
 	r, _, e := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
 	if e != 0 {

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// waits counts times in steps of 2 %, from a microsecond on. Many goroutines add to it.
+// waits is a histogram of durations in steps of 2 %, from a microsecond on. Safe for concurrent use.
 type waits struct{ steps [1024]atomic.Int64 }
 
 const waitStep = 1.02
@@ -33,7 +33,7 @@ func (w *waits) count() int64 {
 	return n
 }
 
-// quantile is in milliseconds.
+// quantile returns a quantile in milliseconds.
 func (w *waits) quantile(q float64) float64 {
 	want, n := q*float64(w.count()), int64(0)
 	for i := range w.steps {
@@ -44,8 +44,8 @@ func (w *waits) quantile(q float64) float64 {
 	return 0
 }
 
-// listener is a client with one channel. It notes how long after the intended time each event
-// has come: data begins with `t=NANOSECONDS;`.
+// listener is a client of one channel. It records the delay of each event after its intended sending time,
+// which the data states: it begins with `t=NANOSECONDS;`.
 type listener struct {
 	conn  net.Conn
 	waits *atomic.Pointer[waits]
@@ -106,14 +106,14 @@ func (l *listener) begin(in *bufio.Reader, t *target, node, channel string) erro
 	}
 }
 
-// send writes a short frame, masked with zeros.
+// send writes a short frame, masked with a zero key.
 func (l *listener) send(opcode byte, text []byte) error {
 	frame := append([]byte{0x80 | opcode, 0x80 | byte(len(text)), 0, 0, 0, 0}, text...)
 	_, err := l.conn.Write(frame)
 	return err
 }
 
-// next reads a frame and answers what asks for an answer.
+// next reads a frame and answers those that need an answer.
 func (l *listener) next(in *bufio.Reader) ([]byte, error) {
 	var head [8]byte
 	if _, err := io.ReadFull(in, head[:2]); err != nil {
@@ -160,7 +160,7 @@ func (l *listener) read(in *bufio.Reader) error {
 	}
 }
 
-// audience are the listeners of a target, spread over its nodes.
+// audience is the listeners of a target, spread over its nodes.
 type audience struct {
 	all   []*listener
 	waits atomic.Pointer[waits]

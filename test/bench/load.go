@@ -16,31 +16,31 @@ const (
 	loadNodes    = 3
 	loadSockets  = 900
 	loadChannels = 100
-	// loadPublishers send at the same time at most. What is due while all are busy is sent
-	// late, and its time runs from when it was due.
+	// loadPublishers is the largest number of concurrent publishers. A publish that is due while all are busy
+	// is sent late; its delay counts from its due time.
 	loadPublishers = 64
 	loadBytes      = 256
-	// loadPatience is how long deliveries may take after the last publish.
+	// loadPatience bounds the wait for deliveries after the last publish.
 	loadPatience = 10 * time.Second
 )
 
-// loadRound is one rate for a while.
+// loadRound is the result of one rate for a period.
 type loadRound struct {
 	Publishes  int64 `json:"publishes"`
 	Failed     int64 `json:"failed"`
 	Deliveries int64 `json:"deliveries"`
 	Missing    int64 `json:"missing"`
-	// From the intended time of sending to a socket, in milliseconds.
+	// Delays from the intended sending time to arrival at a socket, in milliseconds.
 	P50 float64 `json:"p50_ms"`
 	P95 float64 `json:"p95_ms"`
 	P99 float64 `json:"p99_ms"`
-	// Processor time in microseconds per publish, and per second where nothing is published.
+	// Processor time in microseconds per publish, or per second if nothing is published.
 	Gateways float64 `json:"gateways_us"`
 	Stores   float64 `json:"stores_us"`
 	Own      float64 `json:"own_us"`
 }
 
-// loadRecord is one rate on one server.
+// loadRecord holds the rounds of one rate on one server.
 type loadRecord struct {
 	Program     string      `json:"program"`
 	Connections string      `json:"connections"`
@@ -48,7 +48,7 @@ type loadRecord struct {
 	Rounds      []loadRound `json:"rounds"`
 }
 
-// loads drives three nodes at fixed rates, in turns.
+// loads drives three nodes at fixed rates, alternately.
 func loads(s *scale) error {
 	if s.short {
 		s.rates, s.rounds = []int{200, 2000}, 1
@@ -104,7 +104,7 @@ func loads(s *scale) error {
 	return nil
 }
 
-// rest publishes nothing for a while.
+// rest publishes nothing for a period.
 func rest(t *target, period time.Duration) loadRound {
 	m := startMeter(t)
 	time.Sleep(period)
@@ -113,7 +113,7 @@ func rest(t *target, period time.Duration) loadRound {
 	return loadRound{Gateways: r.Gateway / seconds, Stores: r.Store / seconds, Own: r.Own / seconds}
 }
 
-// load publishes at a rate, and waits for all deliveries.
+// load publishes at a rate and waits for all deliveries.
 func load(t *target, crowd *audience, rate int, period time.Duration, fresh bool) (loadRound, error) {
 	runtime.GC()
 	if rate == 0 {
@@ -138,7 +138,7 @@ func load(t *target, crowd *audience, rate int, period time.Duration, fresh bool
 				if k >= total {
 					return
 				}
-				// Whoever has nothing to do takes the next one and sleeps until it is due.
+				// An idle publisher takes the next event and sleeps until it is due.
 				due := began.Add(time.Duration(k) * time.Second / time.Duration(rate))
 				time.Sleep(time.Until(due))
 				text = fmt.Appendf(text[:0], `{"name":"update","channel":"load-%d","data":"t=%d;%s"}`, k%loadChannels, due.UnixNano(), pad)

@@ -15,7 +15,7 @@ import (
 	"github.com/sluicehq/sluice/test/workload"
 )
 
-// scale says how long and how large benchmarks are.
+// scale sets the duration and size of benchmarks.
 type scale struct {
 	short         bool
 	rounds        int
@@ -24,7 +24,7 @@ type scale struct {
 	period        time.Duration
 	only, streams []string
 
-	// What follows is for publish and load.
+	// The fields below are for publish and load.
 	logs, ways, kinds    []string
 	rates                []int
 	publishPeriod        time.Duration
@@ -33,14 +33,14 @@ type scale struct {
 	results              results
 }
 
-// results are what publish and load have measured, for other programs.
+// results holds what publish and load have measured, for other programs.
 type results struct {
 	When    string        `json:"when"`
 	Publish []*record     `json:"publish,omitempty"`
 	Load    []*loadRecord `json:"load,omitempty"`
 }
 
-// parts are the benchmarks in the order in which they run.
+// parts lists the benchmarks in the order in which they run.
 var parts = []struct {
 	name string
 	run  func(s *scale) error
@@ -70,7 +70,7 @@ var parts = []struct {
 		onOffHeader()
 		for _, n := range s.sockets {
 			if 2*n > 15000 {
-				continue // both hubs together need too many descriptors
+				continue // two hubs of this size need too many descriptors
 			}
 			for _, name := range []string{"ticker", "game", "telemetry", "book"} {
 				if err := onOff(n, name, s.rounds, s.period); err != nil {
@@ -200,7 +200,7 @@ func main() {
 	}
 }
 
-// targets are all programs and the peer, started.
+// targets starts all programs and the peer.
 func (s *scale) targets(dir string, gateways, copies int) (all []*target, stop func(), err error) {
 	stop = func() {
 		for _, t := range all {
@@ -238,7 +238,7 @@ func wayNames() string {
 	return strings.Join(out, ", ")
 }
 
-// fanouts measures our fan-out beside the raw limit.
+// fanouts compares this product's fan-out with the raw limit.
 func fanouts(s *scale) error {
 	fanoutHeader()
 	for _, n := range s.sockets {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// cpu is the processor time of this process, user and system.
+// cpu returns the processor time of this process, user and system.
 func cpu() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -15,7 +15,7 @@ func cpu() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// sample is one round of one variant.
+// sample is the result of one round of one variant.
 type sample struct {
 	delivered int
 	elapsed   time.Duration
@@ -24,15 +24,14 @@ type sample struct {
 	writes    uint64
 	allocs    uint64
 	wire      int64
-	// waits are the times from publishing to the last socket, if they were
-	// taken.
+	// waits are the times from publishing to the write to the last socket, if they were measured.
 	waits []time.Duration
 }
 
 func (s sample) cpuPerMessage() float64 { return float64(s.cpu.Nanoseconds()) / float64(s.delivered) }
 func (s sample) rate() float64          { return float64(s.delivered) / s.elapsed.Seconds() }
 
-// spread is a median with the lowest and highest value.
+// spread is a median with the lowest and the highest value.
 type spread struct{ low, median, high float64 }
 
 func spreadOf(values []float64) spread {

@@ -16,8 +16,7 @@ import (
 	"github.com/sluicehq/sluice/streams/embedded"
 )
 
-// millionLog is an embedded log on disk, in this process, so that the memory of both
-// is what is measured.
+// millionLog opens an embedded log on disk in this process, so that the memory of both is measured.
 func millionLog(ctx context.Context, dir string, most int64) (*streams.Log, func(), error) {
 	server, err := embedded.Start(ctx, embedded.Options{Port: -1, StoreDir: dir})
 	if err != nil {
@@ -33,7 +32,7 @@ func millionLog(ctx context.Context, dir string, most int64) (*streams.Log, func
 	return l, func() { _ = l.Close(); server.Shutdown() }, nil
 }
 
-// inUse is the memory of this process that is in use, in bytes.
+// inUse returns the memory in use by this process, in bytes.
 func inUse() float64 {
 	runtime.GC()
 	runtime.GC()
@@ -52,7 +51,7 @@ func diskOf(dir string) (n float64) {
 	return n
 }
 
-// fillLog stores n events of 100 B, each in the channel that name says.
+// fillLog stores n events of 100 B, event i in the channel name(i).
 func fillLog(ctx context.Context, l *streams.Log, n int, name func(i int) string) (time.Duration, error) {
 	began := time.Now()
 	var next atomic.Int64
@@ -110,7 +109,7 @@ func manyChannels(n int) error {
 	}
 	defer stop()
 	name := func(i int) string { return fmt.Sprintf("room-%d", i) }
-	// Before anything is stored: what the store keeps in caches comes and goes.
+	// Measured before anything is stored, because the store's caches vary in size later.
 	before := inUse()
 	attached, err := attachAll(ctx, l, min(n, 100_000), func(i int) string { return fmt.Sprintf("quiet-%d", i) })
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
-// freePorts finds ports that nobody uses at the moment.
+// freePorts returns ports that are free at the moment.
 func freePorts(n int) ([]int, error) {
 	var out []int
 	for range n {
@@ -25,8 +25,8 @@ func freePorts(n int) ([]int, error) {
 	return out, nil
 }
 
-// natsMain is a NATS server in a process of its own, until it is killed: store
-// directory, number, then the client ports of all servers and their ports for routes.
+// natsMain runs a NATS server in a process of its own, until it is killed. Arguments: store directory,
+// number, then the client ports of all servers and their route ports.
 func natsMain(args []string) error {
 	if len(args) < 4 {
 		return errors.New("nats: directory, number and ports are needed")

@@ -7,8 +7,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// onOff measures whether deltas make anything slower: the same stream to two hubs,
-// one with deltas and one without, in turns.
+// onOff measures whether deltas slow anything down: it sends the same stream to two hubs alternately, one
+// with deltas and one without.
 func onOff(sockets int, name string, rounds int, period time.Duration) error {
 	var arenas [2]*arena
 	var variants []*variant

@@ -12,10 +12,9 @@ import (
 	"github.com/centrifugal/centrifuge"
 )
 
-// peer is a server of the library that Centrifugo is made of, with its in-memory
-// broker and its JSON protocol. It runs with its defaults: messages that have piled
-// up for a client leave in one write (WriteDelay 0), and application pings, which
-// ours does not send to busy sockets either, are off.
+// peer is a server of the library on which Centrifugo is built, with its in-memory broker and its JSON
+// protocol. It runs with its defaults: queued messages of a client are sent in one write (WriteDelay 0).
+// Application pings, which this product does not send to busy sockets either, are off.
 type peer struct {
 	node     *centrifuge.Node
 	http     *http.Server
@@ -23,8 +22,8 @@ type peer struct {
 	deltas   bool
 }
 
-// countingListener counts the messages that are written to its connections, which
-// the library has no cheap counter for.
+// countingListener counts the messages written to its connections, because the library has no cheap counter
+// for them.
 type countingListener struct {
 	net.Listener
 	messages atomic.Uint64
@@ -33,7 +32,7 @@ type countingListener struct {
 type countingConn struct {
 	net.Conn
 	messages *atomic.Uint64
-	// tail has the last bytes of the last write, in which a message may begin.
+	// tail holds the last bytes of the last write, in which a message may begin.
 	tail []byte
 }
 

@@ -15,12 +15,11 @@ import (
 	"time"
 )
 
-// poster sends signed requests to one node, with as little effort as it takes. One goroutine
-// uses it.
+// poster sends signed requests to one node with as little effort as possible. Not safe for concurrent use.
 type poster struct {
 	target *target
 	node   string
-	// fresh makes a connection for every request, as callers do that live for one.
+	// fresh makes a new connection for every request, as short-lived callers do.
 	fresh bool
 
 	conn net.Conn
@@ -40,7 +39,7 @@ func (p *poster) close() {
 	}
 }
 
-// body is one that is sent, with its sum. Who sends it again and again does not make the sum anew.
+// body is a request body with its checksum, so that repeated requests need not compute it again.
 type body struct {
 	text []byte
 	sum  string
@@ -51,7 +50,7 @@ func newBody(text []byte) body {
 	return body{text, hex.EncodeToString(sum[:])}
 }
 
-// post sends a body and waits for the answer, which must be 200.
+// post sends a body and waits for the answer, which must have status 200.
 func (p *poster) post(path string, b body) error {
 	if p.conn == nil {
 		conn, err := net.DialTimeout("tcp", p.node, 10*time.Second)

@@ -16,22 +16,22 @@ import (
 	"time"
 )
 
-// target is a server that speaks the protocol, of one node or several, in processes of its own.
+// target is a server that speaks the protocol, with one or several nodes, in processes of its own.
 type target struct {
 	name             string
 	nodes            []string // host:port
 	app, key, secret string
-	// gateways and stores are the ids of its processes, as far as they are known: those that
-	// take requests, and those that keep the log.
+	// gateways and stores are the ids of its processes, if known: those that accept requests, and those that
+	// keep the log.
 	gateways, stores []int
-	// nats are the URLs of its NATS servers, for those who publish without a gateway.
+	// nats are the URLs of its NATS servers, for publishing without a gateway.
 	nats []string
-	// profilers are where its processes give profiles, by their names, if that is asked for.
+	// profilers holds the profiling address of each process by name, if profiles are requested.
 	profilers map[string]string
 	stop      func()
 }
 
-// spent is the processor time of some processes, user and system, in steps of 10 ms.
+// spent returns the processor time of some processes, user and system, in steps of 10 ms.
 func spent(pids []int) time.Duration {
 	var ticks int64
 	for _, pid := range pids {
@@ -39,7 +39,7 @@ func spent(pids []int) time.Duration {
 		if err != nil {
 			continue
 		}
-		// The name of the program is in brackets and may have spaces.
+		// The name of the program is in parentheses and may contain spaces.
 		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 		for _, f := range fields[11:13] {
 			n, _ := strconv.ParseInt(f, 10, 64) // it is a number
@@ -49,10 +49,10 @@ func spent(pids []int) time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
-// program is a binary to be measured.
+// program is a binary to measure.
 type program struct{ name, path string }
 
-// programs reads a list of `name=path` or paths. Without one the present tree is built.
+// programs parses a list of `name=path` or paths. If it is empty, the present tree is built.
 func programs(list, dir string) ([]program, error) {
 	if list == "" {
 		path := filepath.Join(dir, "sluice")
@@ -76,8 +76,8 @@ const (
 	benchSecret = "a-secret-of-the-benchmark"
 )
 
-// startTarget starts gateways of a program, on as many NATS servers as there are to be copies of
-// the log. With none the log is in the process of the gateway.
+// startTarget starts gateways of a program on one NATS server per copy of the log. With no copies the log is
+// in the process of the gateway.
 func startTarget(p program, dir string, gateways, copies int, profiled bool) (*target, error) {
 	t := &target{name: p.name, app: "app", key: benchKey, secret: benchSecret}
 	if profiled {
@@ -205,7 +205,7 @@ func awaitReady(node string) error {
 	}
 }
 
-// peerTarget is a server that somebody else runs: nodes as URLs with credentials,
+// peerTarget returns a target that runs already: nodes as URLs with credentials,
 // http://KEY:SECRET@HOST:PORT/apps/ID, separated by commas, and the ids of its processes.
 func peerTarget(nodes, pids string) (*target, error) {
 	t := &target{name: "peer", stop: func() {}}

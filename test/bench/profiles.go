@@ -15,22 +15,22 @@ import (
 	"time"
 )
 
-// profiler notes where a process of a target is to give profiles, and returns that address.
+// profiler records where a process of a target serves profiles, and returns that address.
 func (t *target) profiler(process string, port int) string {
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	t.profilers[process] = address
 	return address
 }
 
-// serveProfiles gives profiles of this process until it ends.
+// serveProfiles serves profiles of this process until it ends.
 func serveProfiles(address string) {
 	go func() {
 		exit(http.ListenAndServe(address, nil))
 	}()
 }
 
-// profile takes CPU profiles of all processes for a period of whole seconds, one at least, and
-// writes them to files in a directory. The function that it returns waits for them.
+// profile takes CPU profiles of all processes for a period of whole seconds, at least one, and writes them to
+// files in dir. The function that it returns waits for them.
 func (t *target) profile(ctx context.Context, dir, prefix string, period time.Duration) func() error {
 	var group sync.WaitGroup
 	errs := make(chan error, len(t.profilers))
@@ -51,7 +51,7 @@ func (t *target) profile(ctx context.Context, dir, prefix string, period time.Du
 	}
 }
 
-// fetch writes what is at an URL to a file.
+// fetch writes the contents of a URL to a file.
 func fetch(ctx context.Context, url, file string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

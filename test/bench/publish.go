@@ -24,11 +24,12 @@ const (
 	publishBytes       = 1024
 )
 
-// round is what one way of publishing did in one of its turns.
+// round is the result of one turn of one way of publishing.
 type round struct {
 	Events  int64   `json:"events"`
 	Seconds float64 `json:"seconds"`
-	// Processor time in microseconds per event: of gateways, of what stores, of the publisher.
+	// Processor time in microseconds per event: of the gateways, of the processes that store, and of the
+	// publisher.
 	Gateway float64 `json:"gateway_us"`
 	Store   float64 `json:"store_us"`
 	Own     float64 `json:"own_us"`
@@ -39,7 +40,7 @@ type round struct {
 
 func (r round) rate() float64 { return float64(r.Events) / r.Seconds }
 
-// record is what a way of publishing did on a server.
+// record holds the results of a way of publishing on a server.
 type record struct {
 	Log     string  `json:"log"`
 	Program string  `json:"program"`
@@ -47,7 +48,7 @@ type record struct {
 	Rounds  []round `json:"rounds"`
 }
 
-// ways are those of publishing. What is sent to all of them is the same.
+// ways are the ways of publishing. All send the same events.
 var ways = []struct {
 	name string
 	run  func(ctx context.Context, t *target, period time.Duration) (round, error)
@@ -76,13 +77,13 @@ var ways = []struct {
 	}},
 }
 
-// publishData is JSON in a string, as most publishers send it.
+// publishData returns JSON in a string, as most publishers send it.
 func publishData() string {
 	return strings.Repeat(`{"symbol":"EURUSD","bid":1.08312,"ask":1.08329},`, publishBytes/48)
 }
 
-// bodies are the requests that publishers repeat, with n events each in n channels, by the first of
-// their channels. All publishers share them, so that what they send leaves the caches to who is measured.
+// bodies returns the requests that publishers repeat, with n events each in n channels, by the first of their
+// channels. All publishers share them, so that they leave the processor caches to the measured server.
 func bodies(n int) (path string, out []body, err error) {
 	type event struct {
 		Name    string `json:"name"`
@@ -109,7 +110,7 @@ func bodies(n int) (path string, out []body, err error) {
 	return path, out, nil
 }
 
-// posting publishes by signed requests from so many connections, as fast as it goes.
+// posting publishes by signed requests over a number of connections, as fast as possible.
 func posting(ctx context.Context, t *target, period time.Duration, connections, n int, fresh bool) (round, error) {
 	var group sync.WaitGroup
 	errs := make([]error, connections)
@@ -143,8 +144,8 @@ func posting(ctx context.Context, t *target, period time.Duration, connections, 
 	return r, errors.Join(errs...)
 }
 
-// publishRaw publishes to NATS without a gateway, with acknowledgements that nobody waits for
-// one by one, and headers as they are given for each.
+// publishRaw publishes to NATS without a gateway. It does not wait for each acknowledgement separately;
+// header returns the headers of each message.
 func publishRaw(ctx context.Context, t *target, period time.Duration, header func() nats.Header) (round, error) {
 	if len(t.nats) == 0 {
 		return round{}, errSkip
@@ -185,7 +186,7 @@ func publishRaw(ctx context.Context, t *target, period time.Duration, header fun
 
 var errSkip = errors.New("not for this server")
 
-// meter takes the processor time of all who are concerned.
+// meter measures the processor time of all involved processes.
 type meter struct {
 	target               *target
 	began                time.Time
@@ -206,7 +207,7 @@ func (m *meter) stop(events int64) round {
 	}
 }
 
-// publishing measures all ways of publishing to all programs, in turns.
+// publishing measures all ways of publishing on all programs, alternately.
 func publishing(s *scale) error {
 	for _, log := range s.logs {
 		copies := map[string]int{"embedded": 0, "r1": 1, "r3": 3}
@@ -265,7 +266,7 @@ func publishingTo(s *scale, log string, copies int) error {
 	return nil
 }
 
-// noted adds a round to the record that it belongs to.
+// noted adds a round to its record.
 func noted(records []*record, of record, r round) []*record {
 	i := slices.IndexFunc(records, func(have *record) bool { return have.Program == of.Program && have.Way == of.Way })
 	if i < 0 {

@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// readerMain is the child process: it connects, subscribes and counts bytes.
-// Arguments: address, sockets, channel, "delta" or "plain". On standard input
-// each line asks for the number of bytes read so far.
+// readerMain is the child process: it connects, subscribes and counts bytes. Arguments: address, sockets,
+// channel, "delta" or "plain". For each line on standard input it prints the number of bytes read so far; a
+// line that begins with + or ! is also a command.
 func readerMain(args []string) error {
 	sockets, err := strconv.Atoi(args[1])
 	if err != nil {
@@ -62,15 +62,14 @@ func readerMain(args []string) error {
 				}
 				total.Add(int64(max(got, 0)))
 			}
-			// A nap lets more arrive, so that reading costs little.
+			// A short sleep lets more data arrive, so that reading costs little.
 			time.Sleep(300 * time.Microsecond)
 		}
 	}()
 	fmt.Println("ready")
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		if channel, more := strings.CutPrefix(in.Text(), "+"); more {
-			// One more subscription of every socket. The answer is left to the
-			// counting.
+			// One more subscription of every socket. The answer is only counted.
 			for _, c := range conns {
 				if _, err := c.Write([]byte(clientFrame(`{"event":"pusher:subscribe","data":{"channel":"` + channel + `"}}`))); err != nil {
 					return err
@@ -78,7 +77,7 @@ func readerMain(args []string) error {
 			}
 		}
 		if n, stop := strings.CutPrefix(in.Text(), "!"); stop {
-			// So many sockets stop reading, for good.
+			// A number of sockets stop reading, for good.
 			count, err := strconv.Atoi(n)
 			if err != nil {
 				return err
@@ -136,7 +135,7 @@ func join(address, channel, speaks string) (*net.TCPConn, error) {
 		}
 		return nil
 	}
-	// Not every server takes frames in the same packet as the handshake.
+	// Some servers do not accept frames in the same packet as the handshake.
 	if err := until("\r\n\r\n"); err != nil {
 		return nil, err
 	}

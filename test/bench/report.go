@@ -29,7 +29,7 @@ func fanoutHeader() {
 	fmt.Println("| ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
 }
 
-// variant is one way of delivering a number of messages.
+// variant is one way to deliver a number of messages.
 type variant struct {
 	name string
 	run  func(n int) (sample, error)

@@ -38,7 +38,7 @@ func residentMain(args []string) error {
 		address, stop = p.address(), p.close
 		speaks = "centrifuge-delta"
 	}
-	// What the first connections make is not theirs alone.
+	// The first connections cause allocations that later ones share.
 	warm, err := startChild(address, 50, benchChannel, speaks)
 	if err != nil {
 		return err
@@ -59,7 +59,7 @@ func residentMain(args []string) error {
 	return stop()
 }
 
-// memory is the resident memory and the heap of this process after a collection.
+// memory returns the resident memory and the heap of this process after a collection.
 func memory() (rss, heap int) {
 	runtime.GC()
 	debug.FreeOSMemory()
@@ -73,7 +73,7 @@ func memory() (rss, heap int) {
 	return pages * os.Getpagesize(), int(m.HeapAlloc)
 }
 
-// residents measures each server in fresh processes, in turns.
+// residents measures each server in fresh processes, alternately.
 func residents(sockets, rounds int) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -110,9 +110,8 @@ func residents(sockets, rounds int) error {
 	return nil
 }
 
-// subscriptions measures what further subscriptions of the same sockets need: the
-// heap of two numbers of sockets is compared, so that what the channels have, their
-// bases above all, counts for none of them.
+// subscriptions measures the memory of further subscriptions of the same sockets: it compares the heap for
+// two numbers of sockets, so that the memory of the channels themselves, mainly their bases, cancels out.
 func subscriptions(sockets, channels int) error {
 	fmt.Printf("Heap of further subscriptions, %d and %d sockets on %d channels each. Bases belong to the channel and are shared.\n\n", sockets, 2*sockets, channels)
 	fmt.Println("| deltas | conflation values seen | heap per subscription | more than without deltas |")

@@ -18,8 +18,8 @@ import (
 
 const benchChannel = "bench"
 
-// server is a hub whose feed is the benchmark itself, so that what is measured
-// is the way from a stored publication to the sockets.
+// server is a hub whose feed is the benchmark itself, so that only the path from a stored publication to the
+// sockets is measured.
 type server struct {
 	hub      *hub.Hub
 	http     *http.Server
@@ -31,8 +31,7 @@ type server struct {
 	sinks map[string]broker.Sink
 }
 
-// keeper remembers the accepted connections, so that the baseline can write to
-// the very same sockets.
+// keeper remembers the accepted connections, so that the baseline can write to the same sockets.
 type keeper struct {
 	net.Listener
 	mu    sync.Mutex
@@ -87,7 +86,7 @@ func (s *server) sinkOf(channel string) broker.Sink {
 	return s.sinks[channel]
 }
 
-// publication makes the next publication of the log.
+// publication returns the next publication of the log.
 func (s *server) publication(event string, data []byte) *broker.Publication {
 	prev := s.offset
 	s.offset++
@@ -111,7 +110,7 @@ func (s *server) close() error {
 	return err
 }
 
-// rawSocket writes straight to the kernel.
+// rawSocket writes directly to the kernel.
 type rawSocket struct {
 	conn *net.TCPConn
 	raw  syscall.RawConn

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// slow measures what sockets that stop reading cost the others. One arena has
-// them, the other one does not; both take turns.
+// slow measures how much sockets that stop reading slow down the others. One arena has such sockets, the
+// other has none; both alternate.
 func slow(sockets, rounds int, period time.Duration) error {
 	fmt.Printf("Rate of delivery of 1,024 B to the other sockets when 1 %% of %d stop reading, beside none stopping, interleaved, 16 messages on their way.\n\n", sockets)
 	healthy, err := newArena(sockets, noDeltas, fixed(1024))
@@ -20,7 +20,7 @@ func slow(sockets, rounds int, period time.Duration) error {
 		if err != nil {
 			return err
 		}
-		// Both are warm before anything is compared.
+		// Both are warmed up before anything is compared.
 		for _, x := range []*arena{a, healthy} {
 			if _, err := x.pace(period, sockets); err != nil {
 				return err
@@ -41,8 +41,8 @@ func slow(sockets, rounds int, period time.Duration) error {
 		if _, err := a.child.out.ReadString('\n'); err != nil {
 			return err
 		}
-		// What the kernel still takes for the slow ones would count as progress
-		// of the others, so measuring begins when it takes no more.
+		// Data that the kernel still accepts for the slow sockets would count as progress of the others, so
+		// measuring begins when it accepts no more.
 		begin, at := time.Now(), a.server.hub.Stats()
 		before := at.Overflowed
 		for a.server.hub.Stats().Blocked-at.Blocked < uint64(stopped) {
@@ -61,8 +61,7 @@ func slow(sockets, rounds int, period time.Duration) error {
 		if err != nil {
 			return err
 		}
-		// Changes of the machine's speed are taken out by what the other
-		// arena did at about the same time.
+		// The other arena's speed at about the same time corrects for changes of the machine's speed.
 		ratios = append(ratios, 100*(hurt/quick)/(again/base))
 		_, heap := memory()
 		peak = max(peak, heap)
@@ -84,8 +83,8 @@ func slow(sockets, rounds int, period time.Duration) error {
 	return healthy.close()
 }
 
-// pace publishes for a while with 16 messages on their way, judged by the sockets
-// that read, and returns the messages per second.
+// pace publishes for a period with 16 messages in flight, counting only the sockets that read, and returns
+// the messages per second.
 func (a *arena) pace(period time.Duration, reading int) (float64, error) {
 	start, begin := a.server.hub.Stats().Frames, time.Now()
 	sent := 0
@@ -108,6 +107,6 @@ func (a *arena) pace(period time.Duration, reading int) (float64, error) {
 		}
 	}
 	rate := float64(sent) / time.Since(begin).Seconds()
-	// Nothing stays on its way that the next call would count as its own.
+	// No message may be left in flight, because the next call would count it as its own.
 	return rate, wait(0)
 }

@@ -16,7 +16,7 @@ import (
 
 var noDeltas = app.Delta{}
 
-// keys measures looking up conflation values.
+// keys measures the lookup of conflation values.
 func keys(rounds int) error {
 	fmt.Print("Looking up the conflation value, in nanoseconds (median of rounds, interleaved).\n\n| where | ours | allocs | gjson, checked | its time / ours | encoding/json into a map | its time / ours |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n")
 	filler := func(n int) string {
@@ -73,7 +73,7 @@ func keys(rounds int) error {
 	return nil
 }
 
-// collections measures garbage collection over many connections.
+// collections measures garbage collection with many connections.
 func collections(sockets, channels int) error {
 	s, err := startServer(app.Delta{Enabled: true, Algorithm: app.Fossil, Interval: 10, MinSize: 100, MaxAgeSeconds: 300, MaxKeys: 100})
 	if err != nil {

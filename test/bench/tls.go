@@ -25,24 +25,24 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// tlsRound is what one fresh server has shown, plain or with TLS.
+// tlsRound is the result of one fresh server, plain or with TLS.
 type tlsRound struct {
-	// PerSecond are connections up to the confirmed subscription, with CPU the time that the
-	// server spends on one.
+	// PerSecond is the number of connections per second, up to the confirmed subscription; CPU is the
+	// server's processor time for one.
 	PerSecond float64
 	CPU       time.Duration
-	// RSS and Heap are bytes of memory of an idle connection, Opening what crosses the wire to
-	// open one.
+	// RSS and Heap are the bytes of memory of an idle connection; Opening is the number of bytes on the wire
+	// to open one.
 	RSS, Heap, Opening int
-	// One and Queued are the server's time to deliver a message of 1 KB to one socket, one
-	// message at a time and with 16 on their way; Wire is its size there, One's.
+	// One and Queued are the server's processor time to deliver a message of 1 KB to one socket, with one
+	// message and with 16 in flight; Wire is the bytes on the wire per message, with one in flight.
 	One, Queued time.Duration
 	Wire        float64
 }
 
 const tlsMessage = 1024
 
-// tlsCosts measures a plain server and one with TLS in turns, each in fresh processes.
+// tlsCosts measures a plain server and one with TLS alternately, each in fresh processes.
 func tlsCosts(sockets, rounds int, period time.Duration) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -102,7 +102,7 @@ func tlsCosts(sockets, rounds int, period time.Duration) error {
 	return nil
 }
 
-// tlsListener begins with a handshake, as a node's does.
+// tlsListener begins connections with a handshake, as a node's listener does.
 type tlsListener struct {
 	net.Listener
 	config *tls.Config
@@ -116,7 +116,7 @@ func (l *tlsListener) Accept() (net.Conn, error) {
 	return socket.Secure(c, l.config), nil
 }
 
-// tlsRoundMain is a server process: arguments are the kind, the number of sockets and the period.
+// tlsRoundMain is a server process. Arguments: kind, number of sockets, period.
 func tlsRoundMain(args []string) error {
 	sockets, err := strconv.Atoi(args[1])
 	if err != nil {
@@ -136,7 +136,7 @@ func tlsRoundMain(args []string) error {
 			return err
 		}
 	}
-	// What the first connections make is not theirs alone.
+	// The first connections cause allocations that later ones share.
 	warm, _, err := startSecureChild(address, 50, args[0])
 	if err != nil {
 		return err
@@ -176,7 +176,7 @@ func tlsRoundMain(args []string) error {
 	return s.close()
 }
 
-// secure serves with TLS as well.
+// secure makes the server listen with TLS as well.
 func (s *server) secure() (string, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -199,8 +199,8 @@ func (s *server) secure() (string, error) {
 	return l.Addr().String(), nil
 }
 
-// deliver publishes for a while with so many messages on their way, and returns the processor time
-// for each socket and message.
+// deliver publishes for a period with window messages in flight, and returns the processor time per socket
+// and message.
 func (s *server) deliver(sockets uint64, window int, data []byte, period time.Duration) (time.Duration, error) {
 	runtime.GC()
 	start, began := s.hub.Stats().Frames, time.Now()
@@ -220,7 +220,7 @@ func (s *server) deliver(sockets uint64, window int, data []byte, period time.Du
 	return (cpu() - before) / time.Duration(sent*sockets), nil
 }
 
-// startSecureChild connects so many clients of a kind, and says how long that took.
+// startSecureChild connects a number of clients of a kind, and returns how long that took.
 func startSecureChild(address string, sockets int, kind string) (*child, time.Duration, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -247,7 +247,7 @@ func startSecureChild(address string, sockets int, kind string) (*child, time.Du
 	return c, took, err
 }
 
-// settled is how many bytes have crossed the wire when no more do.
+// settled waits until no more bytes cross the wire, and returns how many did.
 func (c *child) settled() (int64, error) {
 	last := int64(-1)
 	for same := 0; same < 10; time.Sleep(10 * time.Millisecond) {
@@ -264,7 +264,7 @@ func (c *child) settled() (int64, error) {
 	return last, nil
 }
 
-// metered counts what crosses the wire.
+// metered counts the bytes that cross the wire.
 type metered struct {
 	net.Conn
 	bytes *atomic.Int64
@@ -282,7 +282,7 @@ func (m metered) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// tlsReaderMain holds the clients: arguments are the address, their number and the kind.
+// tlsReaderMain holds the clients. Arguments: address, number of clients, kind.
 func tlsReaderMain(args []string) error {
 	sockets, err := strconv.Atoi(args[1])
 	if err != nil {

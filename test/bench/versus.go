@@ -7,8 +7,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// versus measures our fan-out beside that of centrifuge, each with clients of its
-// own, interleaved in one process.
+// versus compares this product's fan-out with that of centrifuge, each with its own clients, interleaved in
+// one process.
 func versus(sockets int, streamName string, deltas bool, rounds int, period time.Duration) error {
 	sourceOf := func() *source {
 		if streamName == "" {
@@ -21,7 +21,7 @@ func versus(sockets int, streamName string, deltas bool, rounds int, period time
 		name    string
 		arena   *arena
 		windows [2]*variant
-		// peer is the corner that ratios refer to.
+		// peer is the corner to which ratios refer.
 		peer *corner
 	}
 	settings, speaks := app.Delta{}, "centrifuge"

@@ -12,7 +12,7 @@ import (
 	"github.com/sluicehq/sluice/test/workload"
 )
 
-// wireForm is one way to put a stream on the wire.
+// wireForm is one way to encode a stream on the wire.
 type wireForm struct {
 	name   string
 	bytes  int
@@ -24,13 +24,13 @@ type wireForm struct {
 type wireMessage struct {
 	event pusher.EventFrame
 	mark  pusher.Mark
-	// fullDue is set where the interval asks for a full frame.
+	// fullDue is set if the interval requires a full frame.
 	fullDue bool
-	// small ones take no part.
+	// small messages are excluded.
 	small bool
 }
 
-// zip is a compressor without context takeover if it is reset for each message.
+// zip is a compressor. If it is reset for each message, it has no context takeover.
 type zip struct {
 	w     *flate.Writer
 	out   bytes.Buffer
@@ -102,7 +102,7 @@ func (d *deltaForm) frame(m *wireMessage) []byte {
 	return framed(text)
 }
 
-// wires prints what the streams take on the wire, whole frames counted.
+// wires prints the size of the streams on the wire, in whole frames.
 func wires(messages int) error {
 	fmt.Printf("Bytes per message on the wire, whole frames with header, envelope and base64, %d messages of each stream, one full message in ten, frames below 100 B sent plain. `full` is what a socket without deltas gets. CPU is that of encoding once; with context takeover it is spent for every socket.\n\n", messages)
 	fmt.Println("| stream | dialect | form | bytes/message | saved | as delta | CPU per message | spent |")
@@ -131,7 +131,7 @@ func wire(name string, d pusher.Dialect, n int) error {
 			return err
 		}
 	}
-	// What a socket without deltas gets: its data is always a string.
+	// For a socket without deltas: its data is always a string.
 	plain := func(m *wireMessage) []byte {
 		ev := m.event
 		ev.EmbedData = false
@@ -189,7 +189,7 @@ func wire(name string, d pusher.Dialect, n int) error {
 	return nil
 }
 
-// message is the next event of a stream as a gateway sees it.
+// message returns the next event of a stream in the form that a gateway has.
 func message(s *workload.Stream, path delta.Path, d pusher.Dialect, number uint32) *wireMessage {
 	m := &wireMessage{event: pusher.EventFrame{Event: s.Event, Channel: s.Channel, Data: s.Next()}}
 	m.mark = pusher.Mark{Sequence: 731_204_000 + number}
