@@ -121,7 +121,7 @@ func (f *follower) hole(last uint64) (found follow.Found, missing bool) {
 	return follow.Progress, true
 }
 
-// Inquire implements [follow.Line]. A delivered event is no longer in the log, so it begins a new epoch.
+// Inquire implements [follow.Line]. A delivered event is no longer in the log, so Inquire begins a new epoch.
 func (f *follower) Inquire(ctx context.Context) (func() follow.Found, error) {
 	f.Lock()
 	epoch := f.At().Epoch

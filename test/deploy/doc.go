@@ -1,3 +1,3 @@
-// Package deploy tests what is shipped beside the program, in configs/deploy: the image,
-// the Compose files, the chart, the unit of systemd, dashboards and rules.
+// Package deploy tests the files in configs/deploy: the image, the Compose files, the chart, the systemd
+// unit, dashboards and rules.
 package deploy

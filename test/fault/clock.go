@@ -12,18 +12,17 @@ import (
 	"strings"
 )
 
-// AheadEnv names the environment variable that says by how many seconds the clock of a
-// program built by [BuildWithOwnClock] is ahead; it may be negative.
+// AheadEnv names the environment variable that holds by how many seconds the clock of a program built by
+// [BuildWithOwnClock] is ahead; it may be negative.
 const AheadEnv = "CLOCK_AHEAD"
 
 var readsClock = regexp.MustCompile(`(?m)^(func Now\(\) Time \{\n\t)(sec, nsec, mono := \w+\(\)\n)`)
 
-// BuildWithOwnClock builds the tests of a package, in the current directory, into a program
-// in dir whose wall clock can be another than that of the machine. Go programs read the
-// clock without the C library, so it cannot be done from outside: the program is compiled
-// with a package time that adds a number of seconds to what [time.Now] says. Nothing else
-// differs, and durations are measured as always. It has the race detector, and takes a minute
-// or two the first time.
+// BuildWithOwnClock builds the tests of the package in the current directory into a program in dir whose wall
+// clock may differ from that of the machine. Go programs read the clock without the C library, so the clock
+// cannot be replaced from outside: the program is compiled with a package time that adds a number of seconds
+// to the result of [time.Now]. Nothing else differs, and durations are measured as usual. It includes the
+// race detector, and takes a minute or two the first time.
 func BuildWithOwnClock(ctx context.Context, dir string) (program string, err error) {
 	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {

@@ -1,7 +1,6 @@
-// Package fault breaks things on purpose.
+// Package fault causes faults for tests.
 //
-// [Proxy] stands between a client and a server and cuts, stalls, delays, half-opens or
-// resets what goes through it. It never changes bytes, and it ends every goroutine that
-// it started. [BuildWithOwnClock] makes a program whose clock is wrong, and [Seeds] repeats
-// a test with other victims and moments, each of which can be had again.
+// [Proxy] stands between a client and a server and cuts, stalls, delays, half-opens or resets connections. It
+// never changes bytes, and it ends every goroutine that it started. [BuildWithOwnClock] makes a program with
+// a wrong clock, and [Seeds] repeats a test with other victims and moments, each of which can be reproduced.
 package fault

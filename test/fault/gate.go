@@ -5,14 +5,14 @@ import (
 	"sync"
 )
 
-// Gate holds back what comes in by connections, as a server does that is too busy to answer.
-// The zero value is open. It is safe for use by many goroutines.
+// Gate delays what is read from connections, like a server that is too busy to answer. The zero value is
+// open. Safe for concurrent use.
 type Gate struct {
 	mu   sync.Mutex
 	shut chan struct{} // closed when it opens again; nil while it is open
 }
 
-// Shut closes the gate, and returns what opens it again, which may be called twice.
+// Shut closes the gate and returns the function that opens it again, which may be called twice.
 func (g *Gate) Shut() (open func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -26,7 +26,7 @@ func (g *Gate) Shut() (open func()) {
 	})
 }
 
-// Wrap makes a connection read through the gate.
+// Wrap returns a connection whose reads wait for the gate.
 func (g *Gate) Wrap(c net.Conn) net.Conn { return &gated{c, g, make(chan struct{}), sync.Once{}} }
 
 type gated struct {

@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// Servers that a test starts in processes of their own, or starts again, must know their
-// ports beforehand. What the system hands out for port 0 may be taken by any connection
-// before it is used, so these lie below its range. A process takes them from blocks that no
-// other process has: who listens on the block's first port below firstPort has it, until it ends.
+// Servers that a test runs in separate processes, or restarts, must know their ports beforehand. A port that
+// the system returns for port 0 may be taken by any connection before it is used, so these ports lie below
+// the system's range. A process takes them from blocks that no other process has: it owns a block until it
+// ends by listening on the block's first port, below firstPort.
 const (
 	firstPort = 12000
 	blocks    = 100
@@ -22,12 +22,12 @@ var ports struct {
 	sync.Mutex
 	claims []net.Listener
 	mine   []int // the blocks of this process
-	given  int   // of the ports of these blocks
+	given  int   // number of ports given out from these blocks
 }
 
-// Ports returns ports of 127.0.0.1 that nobody listens on and that no other test gets, in this
-// process or another, as long as there are any; then those of this process again. Each has 10 000 added to it free as well, for
-// servers of Redis Cluster, whose second port lies there.
+// Ports returns ports of 127.0.0.1 on which nobody listens and that no other test gets, in this process or
+// another, as long as there are any; then it reuses those of this process. For each of them port+10000 is
+// free as well, for servers of Redis Cluster, whose second port lies there.
 func Ports(t testing.TB, n int) []int {
 	t.Helper()
 	ports.Lock()
@@ -49,7 +49,7 @@ func Ports(t testing.TB, n int) []int {
 	return out
 }
 
-// claim takes one more block.
+// claim takes one more block of ports.
 func claim() bool {
 	for i := range blocks {
 		block := (os.Getpid() + i) % blocks

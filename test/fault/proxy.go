@@ -6,20 +6,19 @@ import (
 	"time"
 )
 
-// Mode is what a [Proxy] does with connections.
+// Mode is how a [Proxy] treats connections.
 type Mode int
 
 const (
-	// Pass hands on what comes.
+	// Pass forwards all data.
 	Pass Mode = iota
 	// Cut closes connections and refuses new ones.
 	Cut
-	// Reset does the same with an RST.
+	// Reset is like Cut, with an RST.
 	Reset
-	// Stall keeps connections open and hands on nothing, nor does it answer new
-	// ones.
+	// Stall keeps connections open but forwards nothing, and does not answer new ones.
 	Stall
-	// HalfOpen hands on what clients send and nothing that servers answer.
+	// HalfOpen forwards data from clients but not from servers.
 	HalfOpen
 )
 
@@ -48,10 +47,10 @@ func NewProxy(to string) (*Proxy, error) {
 	return p, nil
 }
 
-// Addr is where the proxy listens.
+// Addr returns the address on which the proxy listens.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// Set changes what happens from now on.
+// Set changes the mode from now on.
 func (p *Proxy) Set(m Mode) {
 	p.mu.Lock()
 	p.mode = m
@@ -69,14 +68,14 @@ func (p *Proxy) Set(m Mode) {
 	}
 }
 
-// Delay holds back each piece by that time.
+// Delay delays each piece of data by d.
 func (p *Proxy) Delay(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.delay = d
 }
 
-// Close ends everything and waits for it.
+// Close closes the listener and all connections, and waits for all goroutines.
 func (p *Proxy) Close() {
 	p.mu.Lock()
 	p.closed = true
@@ -99,7 +98,7 @@ func (p *Proxy) state() (Mode, time.Duration, <-chan struct{}) {
 	return p.mode, p.delay, p.changed
 }
 
-// keep notes a connection; it reports false if it must end at once.
+// keep registers a connection; it reports false if the connection must be closed at once.
 func (p *Proxy) keep(c net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -152,7 +151,7 @@ func (p *Proxy) serve(in net.Conn) {
 	both.Wait()
 }
 
-// wait returns when something may be handed on; false when the connection has ended.
+// wait returns true when data may be forwarded, and false when the connection has ended.
 func (p *Proxy) wait(toServer bool) bool {
 	for {
 		mode, _, changed := p.state()
@@ -166,7 +165,7 @@ func (p *Proxy) wait(toServer bool) bool {
 	}
 }
 
-// copy hands on in one direction.
+// copy forwards data in one direction.
 func (p *Proxy) copy(to, from net.Conn, toServer bool) {
 	defer to.Close()
 	defer from.Close()

@@ -8,11 +8,10 @@ import (
 	"testing"
 )
 
-// Seeds runs a fault test with two seeds, or, in a long run, with as many as FAULT_SEEDS
-// says, from FAULT_SEED on. The seed is in the name of each run and decides with the
-// salt of the test about victims and moments. The runs take turns with those of other
-// tests, since each waits most of the time; what they share is cleaned up by t.Cleanup and
-// not by defer.
+// Seeds runs a fault test with two seeds, or, in a long run, with FAULT_SEEDS seeds from FAULT_SEED on. The
+// seed is in the name of each run; together with the salt of the test it decides about victims and moments.
+// The runs are parallel with those of other tests, since each waits most of the time, so shared resources
+// must be cleaned up by t.Cleanup and not by defer.
 func Seeds(t *testing.T, salt uint64, run func(t *testing.T, rnd *rand.Rand)) {
 	t.Helper()
 	t.Parallel()
@@ -25,8 +24,7 @@ func Seeds(t *testing.T, salt uint64, run func(t *testing.T, rnd *rand.Rand)) {
 	}
 }
 
-// Long says whether this is a long run, which may do more than one that everybody waits
-// for.
+// Long reports whether this is a long run, in which tests may take more time.
 func Long() bool { return os.Getenv("FAULT_SEEDS") != "" }
 
 func number(t *testing.T, name string, byDefault uint64) uint64 {

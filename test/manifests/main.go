@@ -1,6 +1,5 @@
-// Command manifests reads manifests of Kubernetes as its server does, and refuses what has a
-// member that is not known, or one of another type. It is a module of its own, because these
-// types are large.
+// Command manifests parses Kubernetes manifests as the API server does, and refuses unknown fields and fields
+// of a wrong type. It is a module of its own, because the Kubernetes types are large.
 package main
 
 import (
@@ -20,7 +19,7 @@ import (
 	strict "sigs.k8s.io/yaml"
 )
 
-// kinds are those that are known, by version and kind.
+// kinds are the known kinds, by version and kind.
 var kinds = map[string]func() any{
 	"v1 ConfigMap":                           func() any { return &corev1.ConfigMap{} },
 	"v1 Service":                             func() any { return &corev1.Service{} },
@@ -31,7 +30,7 @@ var kinds = map[string]func() any{
 	"networking.k8s.io/v1 Ingress":           func() any { return &networkingv1.Ingress{} },
 	"networking.k8s.io/v1 NetworkPolicy":     func() any { return &networkingv1.NetworkPolicy{} },
 	"policy/v1 PodDisruptionBudget":          func() any { return &policyv1.PodDisruptionBudget{} },
-	// Not of Kubernetes itself.
+	// Not part of Kubernetes itself.
 	"monitoring.coreos.com/v1 ServiceMonitor": func() any { return &map[string]any{} },
 }
 

@@ -23,7 +23,7 @@ func Build(dir string) (string, error) {
 	return path, nil
 }
 
-// Child is a server in a process of its own. Its methods may be called from several goroutines.
+// Child is a server in a process of its own. Its methods are safe for concurrent use.
 type Child struct {
 	cmd *exec.Cmd
 
@@ -32,7 +32,7 @@ type Child struct {
 	out *bufio.Reader
 }
 
-// Start runs a program that serves, with more in its environment. It does not wait until the server answers.
+// Start runs the program with additional environment variables. It does not wait until the server answers.
 func Start(program string, set Settings, env ...string) (*Child, error) {
 	text, err := json.Marshal(set)
 	if err != nil {
@@ -52,16 +52,16 @@ func Start(program string, set Settings, env ...string) (*Child, error) {
 	return c, c.cmd.Start()
 }
 
-// Signal sends the process a signal.
+// Signal sends a signal to the process.
 func (c *Child) Signal(s os.Signal) error { return c.cmd.Process.Signal(s) }
 
-// Kill ends the process at once. It may be called again.
+// Kill kills the process. It may be called repeatedly.
 func (c *Child) Kill() {
 	_ = c.Signal(syscall.SIGKILL)
 	_ = c.cmd.Wait()
 }
 
-// Stop has the server stop in order and waits for it. It may be called again.
+// Stop shuts the server down in order and waits for it. It may be called repeatedly.
 func (c *Child) Stop() {
 	c.mu.Lock()
 	_ = c.in.Close()
@@ -69,7 +69,7 @@ func (c *Child) Stop() {
 	_ = c.cmd.Wait()
 }
 
-// State asks the server for its part in the cluster.
+// State asks the server for its state in the cluster.
 func (c *Child) State() (s State, err error) {
 	line, err := c.tell("state")
 	if err != nil {
@@ -78,7 +78,7 @@ func (c *Child) State() (s State, err error) {
 	return s, json.Unmarshal([]byte(line), &s)
 }
 
-// Cut drops two of three client connections whose names end with a suffix, which has no spaces.
+// Cut closes two of three client connections whose names end with suffix, which must not contain spaces.
 func (c *Child) Cut(suffix string, seed uint64) error {
 	_, err := c.tell(fmt.Sprintf("cut %s %d", suffix, seed))
 	return err

@@ -12,24 +12,24 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// Env is the environment variable by which the program is told its [Settings], as JSON.
+// Env is the environment variable from which the program reads its [Settings], as JSON.
 const Env = "NATS_CHILD"
 
-// Settings are those of one server.
+// Settings are the settings of one server.
 type Settings struct {
 	Name string
 	Port int
 	Dir  string
-	// ClusterPort and Routes make it one of a cluster.
+	// ClusterPort and Routes make the server a member of a cluster.
 	ClusterPort int
 	Routes      []string
-	// MaxStore is how many bytes it may store, 4 GiB if it is 0.
+	// MaxStore is the limit of stored bytes, 4 GiB if it is 0.
 	MaxStore int64
-	// Sync is how often it has the disk take what was written, 0 for the server's own default.
+	// Sync is how often the server syncs its files to disk, 0 for the server's own default.
 	Sync time.Duration
-	// Accounts is a file of configuration of which it takes the accounts and their users.
+	// Accounts is a configuration file from which the accounts and their users are taken.
 	Accounts string
-	// Config is a file that says everything instead. It is read again on SIGHUP.
+	// Config is a configuration file that replaces all other settings. It is reloaded on SIGHUP.
 	Config string
 }
 
@@ -62,14 +62,15 @@ func (s Settings) options() (*server.Options, error) {
 	return opt, nil
 }
 
-// State is what a server says of its part in the cluster.
+// State is the state of a server in its cluster.
 type State struct {
-	// Leads says that it leads the cluster's own group, Current that it has all of what that decided.
+	// Leads is true if the server leads the metadata group of the cluster, Current if it is up to date with
+	// it.
 	Leads, Current bool
 }
 
-// Serve runs a server until in ends, and then stops it in order. It carries out the lines of in and writes
-// a line to out after each:
+// Serve runs a server until in ends, and then shuts it down in order. It executes the commands in the lines
+// of in and writes a line to out after each:
 //
 //	state            a [State]
 //	cut SUFFIX SEED  drops two of three client connections whose names end with the suffix

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Cluster is three masters.
+// Cluster is a Redis Cluster of three masters.
 type Cluster struct {
 	Masters [3]*Server
 	// owner of each slot, an index of Masters.
@@ -41,8 +41,8 @@ func StartCluster(t testing.TB, args ...string) *Cluster {
 	return c
 }
 
-// Empty removes everything that is stored, so that one cluster does for several tests: it takes two seconds until one
-// takes its first key.
+// Empty removes all data, so that several tests can share a cluster: a new one takes two seconds until it
+// accepts its first key.
 func (c *Cluster) Empty() {
 	for _, s := range c.Masters {
 		s.Do("FLUSHALL")
@@ -58,10 +58,10 @@ func (c *Cluster) formed() bool {
 	return true
 }
 
-// info is one line of CLUSTER INFO.
+// info returns one field of CLUSTER INFO.
 func (s *Server) info(field string) string { return s.field("CLUSTER INFO", field) }
 
-// Info is one line of INFO.
+// Info returns one field of INFO.
 func (s *Server) Info(field string) string { return s.field("INFO", field) }
 
 func (s *Server) field(command, field string) string {
@@ -73,7 +73,7 @@ func (s *Server) field(command, field string) string {
 	return ""
 }
 
-// Lines are all lines of an answer, the marks of the protocol among them.
+// Lines returns all lines of an answer, including the marks of the protocol.
 func (s *Server) Lines(command string) (all []string) {
 	c, err := net.DialTimeout("tcp", s.Addr(), answerTime)
 	if err != nil {
@@ -97,7 +97,7 @@ func (s *Server) id() string {
 	return lines[1]
 }
 
-// Replica adds a replica of a master and waits until it has everything.
+// Replica adds a replica of a master and waits until it is in sync.
 func (c *Cluster) Replica(master int, args ...string) *Server {
 	of := c.Masters[master]
 	of.t.Helper()
@@ -112,7 +112,7 @@ func (c *Cluster) Replica(master int, args ...string) *Server {
 	return s
 }
 
-// Leads tells whether a server is a master.
+// Leads reports whether the server is a master.
 func (s *Server) Leads() bool { return s.Info("role") == "master" }
 
 func wait(t testing.TB, what string, holds func() bool) {
@@ -129,11 +129,11 @@ func wait(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// Owner is the index of the master that has a slot.
+// Owner returns the index of the master that has a slot.
 func (c *Cluster) Owner(slot int) int { return c.owner[slot] }
 
-// Move hands a slot with its keys to another master, the way redis-cli --cluster
-// reshard does it. between, if there is one, is called when the slot is in two places.
+// Move moves a slot with its keys to another master, as redis-cli --cluster reshard does. between, if not
+// nil, is called while the slot is in two places.
 func (c *Cluster) Move(slot, to int, between func()) {
 	from, target := c.Masters[c.owner[slot]], c.Masters[to]
 	from.t.Helper()
@@ -152,7 +152,7 @@ func (c *Cluster) Move(slot, to int, between func()) {
 		if len(keys) == 0 {
 			break
 		}
-		// One at a time, so that a slot is seen in all states.
+		// One key at a time, so that clients meet the slot in all states.
 		for _, key := range keys {
 			from.Do(fmt.Sprintf(`MIGRATE 127.0.0.1 %d %s 0 20000`, target.port, key))
 		}
@@ -160,23 +160,23 @@ func (c *Cluster) Move(slot, to int, between func()) {
 			between()
 		}
 	}
-	// The new one first: a slot that nobody claims would be lost.
+	// The new owner first: a slot that no master claims would be lost.
 	for _, s := range []*Server{target, from, c.Masters[3-c.owner[slot]-to]} {
 		s.Do(fmt.Sprintf("CLUSTER SETSLOT %d NODE %s", slot, target.id()))
 	}
 	c.owner[slot] = to
 }
 
-// Sound tells whether a server of a cluster serves.
+// Sound reports whether a server of a cluster serves requests.
 func (s *Server) Sound() bool { return s.info("cluster_state") == "ok" }
 
-// Whole waits until all masters agree that the cluster is.
+// Whole waits until all masters agree that the cluster works.
 func (c *Cluster) Whole() {
 	c.Masters[0].t.Helper()
 	wait(c.Masters[0].t, "the Redis cluster forms", c.formed)
 }
 
-// URL is what a configuration takes.
+// URL returns the redis_url of the cluster for a configuration.
 func (c *Cluster) URL() string {
 	return fmt.Sprintf("%s?addr=%s&addr=%s", c.Masters[0].URL(), c.Masters[1].Addr(), c.Masters[2].Addr())
 }

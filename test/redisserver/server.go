@@ -13,10 +13,10 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// patience is how long a server has for one step.
+// patience bounds the time that a server may take for one step.
 const patience = 3 * time.Minute
 
-// answerTime is how long one answer may take.
+// answerTime bounds the time that one answer may take.
 const answerTime = 30 * time.Second
 
 // Server is one redis-server process.
@@ -28,8 +28,8 @@ type Server struct {
 	cmd  *exec.Cmd
 }
 
-// Start runs a server with further arguments, such as --appendonly yes. Without them it
-// keeps nothing on disk.
+// Start runs a server with additional arguments, such as --appendonly yes. By default it stores nothing on
+// disk.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
@@ -37,7 +37,7 @@ func Start(t testing.TB, args ...string) *Server {
 	}
 	s := &Server{t: t, dir: t.TempDir(), args: args}
 	t.Cleanup(s.Kill)
-	// Between finding a free port and taking it another process may.
+	// Another process may take the port after it was found free.
 	for try := 0; ; try++ {
 		s.port = fault.Ports(t, 1)[0]
 		err := s.run()
@@ -104,10 +104,10 @@ func (s *Server) Do(line string) string {
 	return answer
 }
 
-// Addr is host and port.
+// Addr returns host and port.
 func (s *Server) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
 
-// URL is what a configuration takes.
+// URL returns the redis_url of the server for a configuration.
 func (s *Server) URL() string { return "redis://" + s.Addr() }
 
 // Kill ends the process with SIGKILL.

@@ -14,12 +14,12 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// readersOf makes this program ten readers of history of the gateway at that address, who read until the
-// input ends, and then print how many pages they had.
+// readersOf is the environment variable that makes this program ten readers of history of the gateway at its
+// value. They read until the standard input ends, and then print how many pages they read.
 const readersOf = "REPLAY_READERS_OF"
 
-// crowd are ten readers in a process of their own, which does not share the clock, the heap and the
-// processors of whoever measures.
+// crowd is ten readers in a process of their own, which shares neither the clock, the heap nor the scheduler
+// of the measuring process.
 type crowd struct {
 	cmd *exec.Cmd
 	in  io.Closer
@@ -43,7 +43,7 @@ func spawnReaders(ctx context.Context, url string, nice int) (*crowd, error) {
 	return c, nil
 }
 
-// end stops them and returns how many pages they read.
+// end stops the readers and returns how many pages they read.
 func (c *crowd) end() (pages int64, err error) {
 	_ = c.in.Close()
 	if err := c.cmd.Wait(); err != nil {
@@ -53,7 +53,7 @@ func (c *crowd) end() (pages int64, err error) {
 	return pages, err
 }
 
-// serveReaders is what the process of the readers does.
+// serveReaders is the main function of the process of the readers.
 func serveReaders(url string) error {
 	api, err := client.NewSigned(client.SignedOptions{URL: url, AppID: "app-id", Key: "app-key", Secret: "app-secret"})
 	if err != nil {

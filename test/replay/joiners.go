@@ -23,7 +23,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// ticker is a channel whose values are published all the time.
+// ticker is a channel whose conflation values are published continuously.
 type ticker struct {
 	s          *server
 	keys, size int
@@ -31,18 +31,18 @@ type ticker struct {
 
 	mu sync.Mutex
 	n  int
-	// newest is the last event of each value that the log has acknowledged.
+	// newest holds the last acknowledged event of each value.
 	newest []acked
 }
 
-// acked is an event and its place in the log.
+// acked is an acknowledged event and its position.
 type acked struct {
 	n      int
 	serial uint64
 }
 
-// joining measures what it costs the server when somebody begins with a snapshot of a channel
-// while that is published into: one after the other, beside the same time without them.
+// joining measures the server's cost of subscriptions that begin with a snapshot while the channel is
+// published to: it compares a period with successive joins to one of the same length without.
 func (s *server) joining(ctx context.Context, o options) error {
 	c := &ticker{s: s, keys: o.keys, size: o.size, rate: o.joinRate, newest: make([]acked, o.keys)}
 	if err := c.publish(ctx, o.keys, 0); err != nil {
@@ -52,7 +52,7 @@ func (s *server) joining(ctx context.Context, o options) error {
 	failed := make(chan error, 1)
 	go func() { failed <- c.publish(publishing, 0, o.joinRate) }()
 	defer stop()
-	// Somebody is there already, so that following the channel is no part of the cost.
+	// One subscriber is there already, so that following the channel is not part of the cost.
 	first, err := c.join(ctx, true)
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func (s *server) joining(ctx context.Context, o options) error {
 		if err != nil {
 			return err
 		}
-		// The same time without joiners.
+		// The same period without joiners.
 		if err := pause(ctx, span); err != nil {
 			return err
 		}
@@ -114,7 +114,7 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// publish publishes so many events, or at a rate until ctx is done, each of the next value.
+// publish publishes a number of events, or at a rate until ctx is done, each of the next value.
 func (c *ticker) publish(ctx context.Context, events, rate int) error {
 	type sent struct {
 		ack    jetstream.PubAckFuture
@@ -153,7 +153,7 @@ func (c *ticker) publish(ctx context.Context, events, rate int) error {
 		}
 		for ; done < due && err == nil; done++ {
 			c.n++
-			// Neighbours are published far from each other.
+			// Neighbouring values are published far apart in time.
 			key := c.n * 7919 % c.keys
 			m := &nats.Msg{
 				Subject: "ch.app-id.ticker", Data: fmt.Appendf(nil, `{"k":%d,"n":%d,"x":"%s"}`, key, c.n, pad),
@@ -173,7 +173,7 @@ func (c *ticker) publish(ctx context.Context, events, rate int) error {
 	return err
 }
 
-// joined is one who begins with a snapshot.
+// joined is a subscriber that began with a snapshot.
 type joined struct {
 	client *client.Client
 	took   time.Duration
@@ -183,9 +183,9 @@ type joined struct {
 
 func (j *joined) close() { _ = j.client.Close() }
 
-// join subscribes, waits for the snapshot, and compares it with what had been acknowledged when it
-// was asked for, up to the place where the subscription begins: the gateway may be behind. The
-// connection stays if it is to.
+// join subscribes, waits for the snapshot, and compares it with the events that had been acknowledged before
+// the request, up to the position where the subscription begins, because the gateway may lag. If stays is
+// true, the connection stays open.
 func (c *ticker) join(ctx context.Context, stays bool) (*joined, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -262,7 +262,7 @@ func (c *ticker) join(ctx context.Context, stays bool) (*joined, error) {
 	return j, wrong
 }
 
-// counted is a connection that counts what is read.
+// counted is a connection that counts the bytes that are read.
 type counted struct {
 	net.Conn
 	read *atomic.Int64
@@ -274,7 +274,7 @@ func (c *counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// reads is how many pages of the log the server has read for those who are behind.
+// reads returns how many pages of the log the server has read for subscribers that lag.
 func (s *server) reads() (float64, error) {
 	answer, err := http.Get(s.metrics)
 	if err != nil {
@@ -289,13 +289,13 @@ func (s *server) reads() (float64, error) {
 	return 0, errors.New("the server does not count its readings")
 }
 
-// cpu is the processor time that the server has used.
+// cpu returns the processor time that the server has used.
 func (s *server) cpu() (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
 	if err != nil {
 		return 0, err
 	}
-	// The name of the program, in brackets, may have blanks.
+	// The name of the program, in parentheses, may contain blanks.
 	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 	ticks := 0
 	for _, f := range fields[11:13] {

@@ -1,7 +1,7 @@
-// Command replay measures `sluice replay` with the built binary on an embedded log: how
-// exact the pace at speed 1 is, and whether it drifts; and how many events a second
-// `--speed max` prints; and what paging through it costs live events; and what it costs when
-// somebody begins with a snapshot. It prints what it found, and fails where that is out of bounds.
+// Command replay measures `sluice replay` with the built binary on an embedded log: the accuracy and drift of
+// the pace at speed 1; the events per second that `--speed max` prints; how much paging through history
+// delays live events; and the cost of subscriptions that begin with a snapshot. It prints the results, and
+// fails if they are out of bounds.
 package main
 
 import (
@@ -99,7 +99,7 @@ func run(ctx context.Context, o options) error {
 	return errors.Join(failed...)
 }
 
-// server is a running gateway with a log in its process.
+// server is a running gateway with an embedded log.
 type server struct {
 	binary, url, metrics string
 	cmd                  *exec.Cmd
@@ -195,7 +195,7 @@ func freePorts(n int) (ports []int, err error) {
 	return ports, nil
 }
 
-// replay runs the command and calls each with what it prints, line by line.
+// replay runs the command and calls each with every line that it prints.
 func (s *server) replay(ctx context.Context, each func(line []byte), args ...string) error {
 	cmd := exec.CommandContext(ctx, s.binary, append([]string{"replay", "--json", "--url", s.url}, args...)...)
 	out, err := cmd.StdoutPipe()
@@ -224,7 +224,7 @@ func (s *server) replay(ctx context.Context, each func(line []byte), args ...str
 	return nil
 }
 
-// pace publishes at random moments, replays, and compares.
+// pace publishes at random moments, replays, and compares the times.
 func (s *server) pace(ctx context.Context, o options) error {
 	fmt.Printf("publishing %d events a second at random moments for %v, then replaying them at speed 1\n", o.rate, o.span)
 	random := rand.New(rand.NewPCG(1, 2))
@@ -279,8 +279,8 @@ func (s *server) pace(ctx context.Context, o options) error {
 	return nil
 }
 
-// watchTimers measures by how much timers of this program are late, until what it returns is
-// called, which gives all of them.
+// watchTimers measures how late timers of this program fire. The function that it returns ends the
+// measurement and returns all delays.
 func watchTimers(ctx context.Context) (end func() []time.Duration) {
 	ctx, stop := context.WithCancel(ctx)
 	all := make(chan []time.Duration)
@@ -310,7 +310,7 @@ func quantile(all []time.Duration, q float64) time.Duration {
 	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)].Round(time.Microsecond)
 }
 
-// most replays as fast as can be.
+// most replays as fast as possible.
 func (s *server) most(ctx context.Context, o options) error {
 	pad := strings.Repeat("x", max(o.size-20, 0))
 	for n := range o.events {

@@ -14,8 +14,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// readers pages through a channel in both directions while more is published into it, and
-// compares how long live events take with and without ten of those who do.
+// readers pages through a channel in both directions while it is published to, and compares the latency of
+// live events with and without ten such readers.
 func (s *server) readers(ctx context.Context, o options) error {
 	api, err := client.NewSigned(client.SignedOptions{URL: s.url, AppID: "app-id", Key: "app-key", Secret: "app-secret"})
 	if err != nil {
@@ -76,8 +76,8 @@ func (s *server) readers(ctx context.Context, o options) error {
 	return nil
 }
 
-// walk reads all pages of the channel as it was at the beginning, and returns how many events
-// they have. Each must come once and in order.
+// walk reads all pages of the channel as it was at the beginning, and returns the number of their events.
+// Each event must come once and in order.
 func walk(ctx context.Context, api *client.Signed, oldestFirst bool, pages *atomic.Int64) (got int, err error) {
 	newest, err := api.History(ctx, "most", client.HistoryQuery{Limit: 1})
 	if err != nil {
@@ -104,8 +104,8 @@ func walk(ctx context.Context, api *client.Signed, oldestFirst bool, pages *atom
 	}
 }
 
-// latency publishes a hundred events a second and returns how long they take, p99, and what
-// processor time the server spends meanwhile.
+// latency publishes a hundred events a second and returns their p99 latency and the processor time that the
+// server used meanwhile.
 func (s *server) latency(ctx context.Context, live *client.Client, span time.Duration) (p99, spent time.Duration, err error) {
 	var took []time.Duration
 	began, err := s.cpu()

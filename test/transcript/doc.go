@@ -1,7 +1,7 @@
-// Package transcript reads tests that are text files: what goes in, a line, what comes out.
+// Package transcript runs tests from text files: input, a separator line, and the expected output.
 //
-// A file has steps, each of which begins with a line of input. Lines of input go on to a line
-// of four dashes, and lines of output from there to the next blank line:
+// A file consists of steps. The lines of a step up to a line of four dashes are its input, and the lines from
+// there to the next blank line are its output:
 //
 //	# what the step shows; lines that begin with # stay as they are
 //	input
@@ -12,6 +12,6 @@
 //	input of the next step
 //	----
 //
-// Output has no blank line. With the flag -update the files are written anew, with what comes
-// out now; whoever does that reads the difference.
+// Output has no blank line. With the flag -update the files are rewritten with the present output; review the
+// difference before committing it.
 package transcript

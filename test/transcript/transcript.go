@@ -13,17 +13,17 @@ import (
 
 var update = flag.Bool("update", false, "write what comes out into the transcripts")
 
-// separator stands between the input and the output of a step.
+// separator is the line between the input and the output of a step.
 const separator = "----"
 
-// step is one part of a file. Comments stand before the input.
+// step is one step of a file. Its comments stand before the input.
 type step struct {
 	line            int
 	comments, input []string
 	output          string
 }
 
-// parse takes a file apart.
+// parse splits a file into steps.
 func parse(text string) (steps []step, err error) {
 	var s *step
 	inOutput := false
@@ -71,7 +71,7 @@ func (s *step) String() string {
 	return b.String() + separator + "\n" + s.output
 }
 
-// tidy makes an output one that can stand in a file.
+// tidy normalizes an output so that it can be stored in a file.
 func tidy(output string) string {
 	var b strings.Builder
 	for _, l := range strings.Split(output, "\n") {
@@ -82,9 +82,8 @@ func tidy(output string) string {
 	return b.String()
 }
 
-// Run gives the input of each step of a file to do, one after another, and compares what it
-// returns with the output in the file. do may keep what it likes between steps. Blank lines
-// and blanks at the ends of lines do not count.
+// Run calls do with the input of each step of a file, one after another, and compares the result with the
+// output in the file. do may keep state between steps. Blank lines and trailing blanks are ignored.
 func Run(t *testing.T, path string, do func(t *testing.T, input []string) string) {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -112,8 +111,8 @@ func Run(t *testing.T, path string, do func(t *testing.T, input []string) string
 	}
 }
 
-// Each runs all transcripts that a pattern finds, each in a test of its own. start makes
-// what one file needs, and returns what does its steps.
+// Each runs all transcripts that match a pattern, each in a test of its own. start prepares the state for one
+// file and returns the function that executes its steps.
 func Each(t *testing.T, pattern string, start func(t *testing.T) func(t *testing.T, input []string) string) {
 	t.Helper()
 	paths, err := filepath.Glob(pattern)

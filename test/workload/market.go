@@ -39,7 +39,7 @@ func newTickers(s *source) []ticker {
 	return all
 }
 
-// trade moves everything that moves with a trade.
+// trade updates everything that changes with a trade.
 func (t *ticker) trade(s *source) {
 	t.last = s.walk(t.last, t.open*0.0008, t.open*0.8, t.open*1.2)
 	t.bid, t.ask = t.last*0.9999, t.last*1.0001
@@ -138,7 +138,7 @@ func newBook(s *source) func([]byte) ([]byte, string) {
 		sequences[i] += 1 + s.Int64N(9)
 		for range 8 + s.IntN(8) {
 			levels := books[i][s.IntN(2)]
-			// Most of what happens in a book happens near its top.
+			// Most changes of a book are near its top.
 			at := min(int(s.ExpFloat64()*40), depth-2)
 			switch {
 			case s.chance(0.7):

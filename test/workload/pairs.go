@@ -5,24 +5,23 @@ import (
 	"strings"
 )
 
-// Pairs makes random pairs of a base and a target that try codecs: unrelated
-// texts, texts that differ by a few edits, texts of repeated and of moved parts,
-// over small and large alphabets, of all sizes and often of those at which
-// encoders change their ways. Equal seeds give equal pairs. It is not safe for
-// use by several goroutines.
+// Pairs makes random pairs of a base and a target to test codecs: unrelated texts, texts that differ by a few
+// edits, texts of repeated and of moved parts, over small and large alphabets, of all sizes and often of
+// those at which encoders change their behaviour. Equal seeds give equal pairs. It is not safe for concurrent
+// use.
 type Pairs struct {
 	s       source
 	largest int
 }
 
-// NewPairs returns pairs of at most that many bytes a text, which must be
-// positive. Large ones are rare: most texts are below 600 bytes.
+// NewPairs returns pairs of texts of at most largest bytes each, which must be positive. Large texts are
+// rare: most are below 600 bytes.
 func NewPairs(seed uint64, largest int) *Pairs {
 	return &Pairs{source{rand.New(rand.NewPCG(seed, 0xc0dec))}, largest}
 }
 
-// edges are sizes of special interest: nothing, the windows and blocks of
-// encoders and what lies beside them, the sizes at which numbers grow a digit.
+// edges are sizes of special interest: zero, the windows and blocks of encoders and their neighbours, and the
+// sizes at which numbers gain a digit.
 var edges = []int{0, 0, 1, 2, 3, 4, 7, 8, 9, 14, 15, 16, 17, 18, 19, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 511, 512, 513, 4095, 4096, 4097}
 
 var alphabets = []string{
@@ -67,7 +66,7 @@ func (p *Pairs) text(n int) []byte {
 	default:
 		letters := []rune(alphabets[k])
 		if strings.ContainsRune(alphabets[k], '\ufffd') {
-			// The alphabet is one of bytes and not of letters.
+			// The alphabet consists of bytes, not letters.
 			for len(b) < n {
 				b = append(b, alphabets[k][p.s.IntN(len(alphabets[k]))])
 			}
@@ -96,7 +95,7 @@ func (p *Pairs) Next() (base, target []byte) {
 	case 0:
 		return base, p.text(p.size())
 	case 1:
-		// Parts of the base in any order, with something new between them.
+		// Parts of the base in any order, with new text between them.
 		for range p.s.IntN(12) {
 			target = append(target, p.part(base, 200)...)
 			target = append(target, p.text(p.s.IntN(12))...)

@@ -77,8 +77,7 @@ var (
 	}
 )
 
-// newChat: what people say in a room; apart from the shape of the message
-// little repeats, 284 B.
+// newChat: messages of people in a room; little repeats except the shape of the message, 284 B.
 func newChat(s *source) func([]byte) ([]byte, string) {
 	now := firstClock
 	return func(b []byte) ([]byte, string) {

@@ -5,12 +5,11 @@ import (
 	"strconv"
 )
 
-// Stream is one endless sequence of messages on one channel. It is not safe for
-// use by several goroutines.
+// Stream is one endless sequence of messages on one channel. It is not safe for concurrent use.
 type Stream struct {
 	// Name identifies the stream in test and benchmark names.
 	Name string
-	// Event and Channel are what its messages are published as.
+	// Event and Channel are the event name and channel of its messages.
 	Event, Channel string
 	// KeyPath is the conflation path of the channel, empty for channels
 	// without one.
@@ -50,11 +49,10 @@ func (s *Stream) NextText() (text []byte, key string) {
 	return append(b, '}'), key
 }
 
-// All returns the streams from their beginning, the same ones at each call.
+// All returns the streams from their beginning, the same streams at each call.
 func All() []*Stream { return Seeded(1) }
 
-// Seeded returns the streams for a seed. Each stream depends on nothing but the
-// seed, however the others are used.
+// Seeded returns the streams for a seed. Each stream depends only on the seed, however the others are used.
 func Seeded(seed uint64) []*Stream {
 	all := []*Stream{
 		{Name: "quote", Event: "q", Channel: "quotes", KeyPath: "s"},
@@ -80,7 +78,7 @@ func Seeded(seed uint64) []*Stream {
 // source is the randomness of one stream.
 type source struct{ *rand.Rand }
 
-// walk moves v by at most step in either direction and keeps it in [lo, hi].
+// walk returns v changed by at most step in either direction, kept in [lo, hi].
 func (s *source) walk(v, step, lo, hi float64) float64 {
 	return min(max(v+(2*s.Float64()-1)*step, lo), hi)
 }
