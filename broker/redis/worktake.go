@@ -16,11 +16,11 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// workHold takes or renews the right to take from a queue. Renewing needs no memory: if memory is full, the
-// taker is the one that frees some.
+// workHold takes or renews the right to take from a queue. Neither needs room where memory is full: the taker is
+// the one that frees some, and all takers may have ended meanwhile.
 //
 //	KEYS: lock   ARGV: holder, life ms   answers: 1 if it is the holder's
-var workHold = rueidis.NewLuaScriptRetryable(`
+var workHold = rueidis.NewLuaScriptRetryable(`#!lua flags=allow-oom
 local have = redis.call('GET', KEYS[1])
 if have and have ~= ARGV[1] then return 0 end
 if have then
