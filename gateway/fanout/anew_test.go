@@ -10,8 +10,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// TestTime04AWayIntoAStreamThatHasEnded: a reader whose channel was reset between the judgement of
-// his place and his subscription is told so, and goes on with what was published since.
+// TestTime04AWayIntoAStreamThatHasEnded: a channel is reset after the position of a reader was accepted and
+// before its subscription. The reader is told so, and gets the publications since the reset.
 func TestTime04AWayIntoAStreamThatHasEnded(t *testing.T) {
 	s := newStage(false, 16, 1, 100)
 	ch := s.channels[0]

@@ -11,8 +11,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// BenchmarkDeliver is the decision and the push for one publication, per
-// subscriber, and taking the frame out again, without sockets.
+// BenchmarkDeliver measures, per subscriber, the decision and the push for one publication, and taking the
+// frame out again, without sockets.
 func BenchmarkDeliver(b *testing.B) {
 	for _, subscribers := range []int{1000, 10_000, 100_000} {
 		for _, deltas := range []bool{false, true} {
@@ -50,8 +50,8 @@ func BenchmarkDeliver(b *testing.B) {
 	}
 }
 
-// BenchmarkEventStreams is the same for readers of event streams: what is for them, and what is
-// not. A reader of three channels gets frames of his own.
+// BenchmarkEventStreams does the same for readers of event streams, for an event that passes their filter and
+// one that does not. A reader of three channels needs frames of its own.
 func BenchmarkEventStreams(b *testing.B) {
 	const readers = 1000
 	filter, err := pusher.ParseFilter(`{"events":["wanted"]}`)

@@ -10,7 +10,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// What an event carries counts in all bounds in bytes, whether it is data, extras or tags.
+// TestBoundsCountAllThatEventsCarry: data, extras and tags of an event all count in every bound in bytes.
 func TestBoundsCountAllThatEventsCarry(t *testing.T) {
 	const large = 15 << 10
 	text := strings.Repeat("x", large)
@@ -49,7 +49,8 @@ func TestBoundsCountAllThatEventsCarry(t *testing.T) {
 	}
 }
 
-// Text that grows when it is written as a string counts with what it grows to, in each bound of memory.
+// TestBoundsCountWhatEscapesTake: text that grows when it is escaped counts with its escaped size, in each
+// bound of memory.
 func TestBoundsCountWhatEscapesTake(t *testing.T) {
 	const large = 30 << 10
 	for text, times := range map[string]int{"x": 1, "\"": 2, "\\": 2, "\n": 2, "\x01": 6, "é": 1} {
@@ -80,7 +81,7 @@ func TestBoundsCountWhatEscapesTake(t *testing.T) {
 			t.Errorf("%q: it carries %d bytes", text, n)
 		}
 	}
-	// Where nothing takes part in compression, nobody looks at the data otherwise.
+	// Without compression the data is not examined otherwise.
 	for origin, deltas := range map[broker.Origin]bool{broker.OriginHTTP: false, broker.OriginClient: false, broker.OriginRaw: true} {
 		c := newStage(false, 64, 1, 100).channels[0]
 		c.Govern(&Rules{Delta: app.Delta{Enabled: deltas}})

@@ -6,7 +6,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// TestRooms16WhatWaitsForAChannelIsBounded: in number and in bytes, for the channel, for its app and for all.
+// TestRooms16WhatWaitsForAChannelIsBounded: early publications are bounded in number and in bytes, for the
+// channel, for its app and for all.
 func TestRooms16WhatWaitsForAChannelIsBounded(t *testing.T) {
 	sized := func(offset uint64, bytes int) *broker.Publication {
 		return &broker.Publication{Event: broker.Event{Data: make([]byte, bytes)}, Position: broker.Position{Epoch: "e", Offset: offset}}

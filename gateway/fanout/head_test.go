@@ -6,7 +6,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// headOf is a past that notes from where on ways say that events are their own.
+// headOf is a past that records the heads of ways: the offsets from which on events are the subscription's
+// own.
 type headOf struct {
 	epoch string
 	heads []uint64
@@ -21,9 +22,9 @@ func (h *headOf) Next(dst []*Event, p *Way, _ int) ([]*Event, uint64, bool) {
 
 func (*headOf) Leave(*Way) {}
 
-// TestTime16AHeadIsOfItsLife: a subscription that is being resumed when its log begins a new life with lower
-// offsets goes on with a snapshot of that. Its head in the old life had events of the new one, which are its
-// own, count as those that may be left out where there is no room.
+// TestTime16AHeadIsOfItsLife: the log begins a new epoch with lower offsets while a subscription is being
+// resumed, which then gets a snapshot. Before, with its head in the old epoch, its own events of the new
+// epoch counted as ones that may be left out for lack of room.
 func TestTime16AHeadIsOfItsLife(t *testing.T) {
 	s := newStage(false, 16, 1, 100)
 	ch, past := s.channels[0], &headOf{epoch: "two"}

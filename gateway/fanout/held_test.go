@@ -11,8 +11,9 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// A client that resumes with its bases, and says before they were looked up that it has lost them, holds
-// none of them. That many publications were not for it moved the place up to which it holds nothing back.
+// TestDS30WhatWasLostDuringAResumeIsNoBase: a client that resumes with its bases, and reports before they
+// were looked up that it has lost them, holds none. Before, many publications that its filter drops moved
+// back the offset up to which it holds no base.
 func TestDS30WhatWasLostDuringAResumeIsNoBase(t *testing.T) {
 	s := newStage(false, 64, 1, 100)
 	c := s.channels[0]
@@ -68,8 +69,8 @@ func TestDS30WhatWasLostDuringAResumeIsNoBase(t *testing.T) {
 	}
 }
 
-// What a subscription remembers of a conflation value does not keep the publication alive whose data the
-// value stands in.
+// TestHolesKeepNoPublicationAlive: the conflation value that a subscription remembers is a copy, which does
+// not keep the data of a publication alive.
 func TestHolesKeepNoPublicationAlive(t *testing.T) {
 	x := newSubject(t, Delta|Keyed)
 	check := func(when string, p *Event) {

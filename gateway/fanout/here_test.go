@@ -9,14 +9,15 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// taker is a connection that takes everything.
+// taker is a connection that accepts every write.
 type taker struct{ net.Conn }
 
 func (taker) Write(p []byte) (int, error)      { return len(p), nil }
 func (taker) SetWriteDeadline(time.Time) error { return nil }
 
-// An event for few sockets of a shard that has nothing to do is handed to them by whoever comes
-// with it. Everything else waits for the goroutine of the shard, which is not there in this test.
+// TestWayIn04AnIdleShardIsServedByWhoComes: an event for few sockets of an idle shard is delivered by the
+// goroutine that posts it. Everything else waits for the goroutine of the shard, which does not run in this
+// test.
 func TestWayIn04AnIdleShardIsServedByWhoComes(t *testing.T) {
 	big := make([]byte, hereBytes)
 	for _, c := range []struct {
@@ -67,7 +68,8 @@ func TestWayIn04AnIdleShardIsServedByWhoComes(t *testing.T) {
 	}
 }
 
-// A shard with half of its room taken says so, until the goroutine has done a round.
+// TestWayIn04AShardSaysThatItIsLaden: a shard with half of its queue full reports that it is not prompt,
+// until its goroutine has done a round.
 func TestWayIn04AShardSaysThatItIsLaden(t *testing.T) {
 	x := newStage(false, 64, 1, 100)
 	for i := range maxJobs/2 + 1 {

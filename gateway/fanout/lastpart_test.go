@@ -8,7 +8,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// newestOf is a snapshot of events, each of a value of its own.
+// newestOf is a snapshot of events, each with a conflation value of its own.
 type newestOf struct{ events []*Event }
 
 func (n *newestOf) Next(dst []*Event, w *Way, most int) ([]*Event, uint64, bool) {
@@ -29,8 +29,8 @@ func (n *newestOf) Next(dst []*Event, w *Way, most int) ([]*Event, uint64, bool)
 
 func (*newestOf) Leave(*Way) {}
 
-// TestTime02TheLastPartIsNotTheEndYet: what is published between the last part of a snapshot and
-// the turn in which it ends comes as well, however many values there are.
+// TestTime02TheLastPartIsNotTheEndYet: an event published between the last part of a snapshot and the turn
+// that ends it is delivered as well, however many values the snapshot has.
 func TestTime02TheLastPartIsNotTheEndYet(t *testing.T) {
 	filter, err := pusher.ParseFilter(`{"events":["wanted"]}`)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// What is on its way to a shard is done in order, also when the last subscriber has gone
-// meanwhile.
+// TestTrust19LateGapClearsNothingNewer: the jobs of a shard are done in order, even if the last subscriber
+// has left meanwhile.
 func TestTrust19LateGapClearsNothingNewer(t *testing.T) {
 	s := newStage(false, 64, 1, 100)
 	c := s.channels[0]
@@ -19,7 +19,7 @@ func TestTrust19LateGapClearsNothingNewer(t *testing.T) {
 	list.Put(&Entry{Sock: sock, Greet: func(Start) {}})
 	c.Miss(broker.Gap{After: broker.Position{Epoch: "one", Offset: 900}, Resume: broker.Position{Epoch: "two"}, Reason: broker.GapEpoch})
 	list.Drop(sock.Outbox())
-	// Nobody is there any more, but the shard has not come to the gap.
+	// No subscriber is left, but the shard has not yet processed the gap.
 	newer := c.NewEvent(&broker.Publication{
 		Event:    broker.Event{Name: "newer", Data: []byte(`{"n":1}`), Origin: broker.OriginHTTP},
 		Position: broker.Position{Epoch: "two", Offset: 1}, Time: time.Now(),
@@ -37,8 +37,8 @@ func TestTrust19LateGapClearsNothingNewer(t *testing.T) {
 	}
 }
 
-// TestV207AGapMayLeaveNothing: who subscribes after a loss of everything is told the serial 0, until there is
-// something.
+// TestV207AGapMayLeaveNothing: a client that subscribes after everything was lost is told serial 0, until
+// there is an event.
 func TestV207AGapMayLeaveNothing(t *testing.T) {
 	for _, empty := range []bool{true, false} {
 		s := newStage(false, 64, 1, 100)

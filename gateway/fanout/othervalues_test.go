@@ -9,9 +9,10 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// Rules that have conflation values, and then none, and then some again: a client that has seen a value goes by
-// values for good, so each frame has one, and each delta starts from a frame with the value that it names. One
-// that has seen none never does. Where the two texts are not those of any new subscription, numbers differ.
+// TestDS23ValuesStayWhenTheRulesHaveNone: the rules have conflation values, then none, then some again. A
+// client that has seen a value expects values from then on: each frame names one, and each delta is against a
+// frame with the same value. A client that has seen none never gets one. If the texts differ from those for a
+// new subscription, the sequence numbers differ too.
 func TestDS23ValuesStayWhenTheRulesHaveNone(t *testing.T) {
 	for name, f := range map[string]Form{"by value": Delta | Keyed, "a single base": Delta} {
 		t.Run(name, func(t *testing.T) {

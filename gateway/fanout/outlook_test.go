@@ -11,8 +11,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
-// TestRooms07FramesAreMadeBeforeTheLock: whoever comes and goes does not wait until the frames
-// of a publication are made. Somebody has the lock here while they are.
+// TestRooms07FramesAreMadeBeforeTheLock: subscribing and leaving do not wait until the frames of a
+// publication are made. Another goroutine holds the lock here while they are.
 func TestRooms07FramesAreMadeBeforeTheLock(t *testing.T) {
 	s := newStage(false, 64, 1, 100)
 	c := s.channels[0]
@@ -33,7 +33,7 @@ func TestRooms07FramesAreMadeBeforeTheLock(t *testing.T) {
 		})
 	}
 	to := &c.Shards[0]
-	// The interval is 4: full frames and deltas have both been seen, and a delta follows.
+	// The interval is 4: full frames and deltas have both occurred, and a delta is next.
 	for n := 1; n <= 5; n++ {
 		event(n).deliver(s.shard, to)
 	}
@@ -64,8 +64,7 @@ func TestRooms07FramesAreMadeBeforeTheLock(t *testing.T) {
 	<-done
 }
 
-// occupy keeps the shard from a job that is to be posted, until the function is called that
-// it returns.
+// occupy holds the lock, as if a job were about to be posted, until the returned function is called.
 func (s *Subscribers) occupy() (free func()) {
 	occupied, release, freed := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {

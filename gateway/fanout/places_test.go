@@ -9,8 +9,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// TestTime15AnIdleReaderCostsNothing: who has got no further is sent the beat that all share, and
-// nothing is made for him.
+// TestTime15AnIdleReaderCostsNothing: a reader whose position has not changed gets the shared heartbeat
+// frame, and no frame is made for it.
 func TestTime15AnIdleReaderCostsNothing(t *testing.T) {
 	s := newStage(false, 64, 1, 100)
 	sock, beat := s.shard.Open(nil, s.kind), socket.NewFrame([]byte(":\n\n"), 0)

@@ -7,7 +7,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// The subscriptions with a filter share it, however often they come and go.
+// TestFiltersAreShared: subscriptions with equal filters share one, however often they come and go.
 func TestFiltersAreShared(t *testing.T) {
 	s := newStage(false, 64, 1, 100)
 	list := &s.channels[0].Shards[0]

@@ -11,7 +11,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// subject is one subscription without a socket, of which the test does what a shard does.
+// subject is one subscription without a connection, for which the test does the work of a shard.
 type subject struct {
 	stage *stage
 	list  *Subscribers
@@ -40,13 +40,13 @@ func (x *subject) publication(name, key string) *Event {
 		Position: broker.Position{Epoch: "e", Offset: x.stage.offset}, Prev: x.stage.offset - 1, Time: x.stage.now,
 	})
 	for mode := range p.Bases {
-		// None is full because of the interval.
+		// The interval makes none of them full.
 		p.Bases[mode].Full = false
 	}
 	return p
 }
 
-// get says what the subscription gets of a publication that the socket takes.
+// get returns what the subscription gets of a publication if the socket accepts it.
 func (x *subject) get(p *Event) string {
 	base := x.list.base(x.sub, p)
 	f, full := x.list.frame(x.sub, p)
@@ -59,7 +59,7 @@ func (x *subject) get(p *Event) string {
 	return fmt.Sprintf("%d from %d", p.Pub.Offset, p.Bases[x.sub.form.mode()].recent[base].Pub.Offset)
 }
 
-// step does something and says what came of it.
+// step does one action and returns its result.
 func (x *subject) step(what string) (got string) {
 	action, key, _ := strings.Cut(what, " ")
 	switch action {
@@ -125,8 +125,8 @@ func (x *subject) String() string {
 	return text + fmt.Sprintf(" queue %v skipped %d", parts, d.queue.skipped)
 }
 
-// TestRooms05WhatASubscriptionHoldsAndGets goes through the states of a subscription: what it
-// gets of each publication, what it is afterwards, and what it is known to hold.
+// TestRooms05WhatASubscriptionHoldsAndGets goes through the states of a subscription: what it gets of each
+// publication, its state afterwards, and the bases it is known to hold.
 func TestRooms05WhatASubscriptionHoldsAndGets(t *testing.T) {
 	type step struct{ what, got, then string }
 	for _, c := range []struct {
@@ -193,7 +193,7 @@ func TestRooms05WhatASubscriptionHoldsAndGets(t *testing.T) {
 	}
 }
 
-// With more holes than are remembered a subscription holds nothing.
+// TestRooms05TooManyHoles: a subscription with more holes than are remembered holds no base.
 func TestRooms05TooManyHoles(t *testing.T) {
 	x := newSubject(t, Delta|Keyed)
 	for i := range maxHoles {

@@ -7,13 +7,13 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// A tap is shown each publication once, from when it begins to when it ends; the frames that it
-// foretells are those that a subscription with deltas gets.
+// TestRun05TapShowsWhatIsPosted: a tap sees each publication once, while it is open. The frames that it
+// predicts are those that a subscription with deltas gets.
 func TestRun05TapShowsWhatIsPosted(t *testing.T) {
 	for _, form := range []Form{Delta, Delta | Keyed, Delta | V2 | Keyed, Delta | VCDIFF} {
 		x := newSubject(t, form)
 		line := x.stage.channels[0].Line
-		line.Shards = line.Shards[:0] // nobody is subscribed
+		line.Shards = line.Shards[:0] // there is no subscriber
 		var first, second []*Event
 		post := func() { line.Post(x.publication("tick", "a")) }
 		post()
@@ -25,7 +25,7 @@ func TestRun05TapShowsWhatIsPosted(t *testing.T) {
 		post()
 		end()
 		post()
-		stop() // once more does no harm
+		stop() // calling it twice is harmless
 		if len(first) != 2 || len(second) != 2 || line.Posted() != 5 || line.taps.Load() != nil {
 			t.Fatalf("%v: %d and %d shown of %d", form, len(first), len(second), line.Posted())
 		}
@@ -68,7 +68,7 @@ func TestRun05OutcomeIsWhatIsSent(t *testing.T) {
 	}
 }
 
-// Standings say of a subscription in each state what waits for it.
+// TestRun05StandingsByState: a standing reports what waits for a subscription in each state.
 func TestRun05StandingsByState(t *testing.T) {
 	x := newSubject(t, Delta|Keyed)
 	line := x.stage.channels[0].Line

@@ -20,8 +20,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
-// stage is a hall whose shard does nothing by itself: the test delivers, and
-// sockets read when the test says so.
+// stage is a hall whose shard does nothing by itself: the test delivers, and sockets read when the test has
+// them read.
 type stage struct {
 	hall     *Hall
 	kind     *socket.Kind
@@ -31,7 +31,7 @@ type stage struct {
 	bound    int
 	now      time.Time
 	offset   uint64
-	// every is how many publications of a value the count makes one of full.
+	// every: the count makes one of so many publications of a value full.
 	every int
 }
 
@@ -44,16 +44,15 @@ type stageChannel struct {
 	prev      uint64
 	// turns counts the tracked publications by conflation value.
 	turns map[string]int
-	// runs are the numbers of deltas in a row, by mode and key; full is what the count said last.
+	// runs are the numbers of deltas in a row, by mode and key. full is the last decision of the count.
 	runs [modes]map[string]int
 	full bool
-	// tracked are the last publications by mode and key, the newest first;
-	// order lists the keys by recency.
+	// tracked holds the last publications by mode and key, newest first. order lists the keys by recency.
 	tracked [modes]map[string][]*broker.Publication
 	order   [modes][]string
 }
 
-// standIn is a connection as far as it matters here.
+// standIn is the part of a connection that matters here.
 type standIn struct {
 	id      string
 	sock    *socket.Socket
@@ -123,7 +122,8 @@ func (c *stageChannel) reset() {
 	}
 }
 
-// govern puts other rules in force: with conflation values or without. Without them nobody can skip to the newest.
+// govern switches the rules between having conflation values and having none. Without values no socket can
+// conflate.
 func (c *stageChannel) govern(conflate bool) {
 	r := *c.Rules()
 	r.Keyed = !r.Keyed
@@ -135,7 +135,7 @@ func (c *stageChannel) govern(conflate bool) {
 	c.turns = map[string]int{}
 }
 
-// modeOf is the mode in which a form gets what is published now.
+// modeOf returns the mode in which a form gets the next publication.
 func (c *stageChannel) modeOf(f Form) int {
 	if !c.Rules().Keyed {
 		return SingleBase
@@ -143,8 +143,8 @@ func (c *stageChannel) modeOf(f Form) int {
 	return f.mode()
 }
 
-// ends says whether a tracked publication with these bases is full by the interval: the count says
-// so, or it has been silent for too long.
+// ends reports whether a tracked publication with these bases is full because of the interval: the count
+// decides so, or the count has made none full for too long.
 func (c *stageChannel) ends(mode int, key string, bases []*broker.Publication) bool {
 	if c.runs[mode][key]++; c.full || len(bases) == 0 {
 		c.runs[mode][key] = 0
@@ -156,8 +156,7 @@ func (c *stageChannel) ends(mode int, key string, bases []*broker.Publication) b
 	return full
 }
 
-// note does in the model what the channel does with a tracked publication, and
-// returns what deltas may start from.
+// note updates the model for a tracked publication, and returns the possible bases of its delta.
 func (c *stageChannel) note(mode int, key string, pub *broker.Publication) []*broker.Publication {
 	fresh := func(p *broker.Publication) bool {
 		return pub.Time.Sub(p.Time) < time.Duration(c.Rules().Delta.MaxAgeSeconds)*time.Second
@@ -186,14 +185,12 @@ func (c *stageChannel) note(mode int, key string, pub *broker.Publication) []*br
 	return bases
 }
 
-// twin is a socket with copies of its own of everything, as a naive server would
-// keep them.
+// twin is a socket with its own copies of everything, as a naive server would keep them.
 type twin struct {
 	stage  *stage
 	client *standIn
 	joined map[int]*twinChannel
-	// uses lists the channels by their last tracked frame, once there were
-	// more of them than allowed.
+	// uses lists the channels by their last tracked frame, once there were more than allowed.
 	uses  []int
 	texts map[string]string
 	slow  bool
@@ -203,10 +200,10 @@ type twin struct {
 type twinChannel struct {
 	form   Form
 	filter *pusher.Filter
-	// last has the socket's last tracked publication by key.
+	// last holds the socket's last tracked publication by key.
 	last map[string]uint64
 	due  []expected
-	// skipped is what the socket was told that it missed.
+	// skipped is the number of events that the socket was told it missed.
 	skipped int
 }
 
@@ -218,12 +215,12 @@ type expected struct {
 	bases   []*broker.Publication
 }
 
-// poison is what an event has in its name, its data or a tag that nothing after it may start from.
+// poison, in the name, the data or a tag of an event, prevents later deltas against it.
 const poison = "__delta_seq"
 
 func (tw *twin) forget(ch int) { tw.joined[ch].last = map[string]uint64{} }
 
-// deliver publishes and notes what every socket should get.
+// deliver publishes and records what every socket should get.
 func (s *stage) deliver(ch int, pub *broker.Publication, sockets []*twin) {
 	c := s.channels[ch]
 	pub.Offset, pub.Epoch, pub.Prev, pub.Time = s.offset, "e", c.prev, s.now
@@ -254,7 +251,7 @@ func (s *stage) deliver(ch int, pub *broker.Publication, sockets []*twin) {
 	p.deliver(s.shard, &c.Shards[0])
 }
 
-// read takes everything from the outbox of a socket as a writer does.
+// read takes everything from the outbox of a socket, as a writer does.
 func (tw *twin) read(t *rapid.T) {
 	o := tw.client.sock.Outbox()
 	for {
@@ -332,7 +329,7 @@ func (tw *twin) frame(t *rapid.T, f *socket.Frame) {
 	tw.judge(t, ch, text, wasDelta, base)
 }
 
-// judge compares a frame with what was due.
+// judge compares a frame with the expected ones.
 func (tw *twin) judge(t *rapid.T, ch int, text string, wasDelta bool, base string) {
 	j := tw.joined[ch]
 	var d struct{ Data json.RawMessage }
@@ -414,7 +411,7 @@ func TestSharedBasesAgreeWithCopiesPerSocket(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		conflate := rapid.Bool().Draw(t, "conflate")
 		s := newStage(conflate, rapid.IntRange(2, 6).Draw(t, "queue"), 3, rapid.IntRange(1, 3).Draw(t, "bound"))
-		// A count may have been lost, or be made under other rules.
+		// A count may have been lost, or follow other rules.
 		s.every = rapid.SampledFrom([]int{4, 4, 3, 7, 1000}).Draw(t, "every")
 		var sockets []*twin
 		for i := range 4 {
@@ -435,7 +432,7 @@ func TestSharedBasesAgreeWithCopiesPerSocket(t *testing.T) {
 			switch {
 			case tw.gone:
 			case what == 0 && j != nil:
-				// It takes part in deltas no more, or again.
+				// It turns deltas off, or on again.
 				tw.read(t)
 				j.form ^= Delta
 				if c := s.channels[ch]; j.form&Delta == 0 || !c.Rules().Keyed {
@@ -446,7 +443,7 @@ func TestSharedBasesAgreeWithCopiesPerSocket(t *testing.T) {
 				s.channels[ch].Shards[0].Reform(tw.client.sock.Outbox(), j.form)
 				tw.forget(ch)
 			case what == 1 && rapid.IntRange(0, 3).Draw(t, "rules") == 0:
-				// What waits for slow sockets came under the rules of before.
+				// Events queued for slow sockets were made under the old rules.
 				for _, tw := range sockets {
 					tw.read(t)
 				}

@@ -14,8 +14,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
-// pastOf is the past of a channel as the owner would have it: memory down to low, and a log
-// below, which is read when the test says so.
+// pastOf is the past of a channel as its owner would have it: memory down to low, and below that a log, which
+// is read when the test says so.
 type pastOf struct {
 	epoch   string
 	events  []*Event
@@ -47,7 +47,7 @@ func (p *pastOf) Next(dst []*Event, w *Way, most int) ([]*Event, uint64, bool) {
 
 func (p *pastOf) Leave(w *Way) { delete(p.waiting, w) }
 
-// told is the ending of a way, which must end once, or be abandoned.
+// told is the ending of a way, which must end exactly once or be abandoned.
 type told struct {
 	ends *int
 	what string
@@ -64,7 +64,7 @@ func (e told) End(w *Way) (frames []*socket.Frame) {
 
 func (e told) Abandon(*Way) { *e.ends++ }
 
-// traveller is a V2 client that checks what it gets against what it was told.
+// traveller is a V2 client that compares the events it gets with what it was told.
 type traveller struct {
 	stage  *stage
 	past   *pastOf
@@ -72,26 +72,26 @@ type traveller struct {
 	filter *pusher.Filter
 	joined bool
 	began  uint64
-	// It is owed what lies in (place, until], and what is above own. lost: of the latter it
-	// was told that something is missing.
+	// It is owed the events in (place, until], and those above own. lost: it was told that some of the latter
+	// are missing.
 	place, until, own uint64
-	// got is the newest of its own that it got.
+	// got is the newest of its own events that it got.
 	got  uint64
 	lost bool
-	// asked: what it asked for is to end; has is where it was in that, up to end, when it was
-	// resumed on the way.
+	// asked: its rewind or snapshot has not ended. has is its position in that, up to end, when it was
+	// resumed meanwhile.
 	asked, resumed bool
 	has, end       uint64
-	// failures counts how often it was told that what is under way fails.
+	// failures counts how often it was told that a request in progress fails.
 	failures int
-	// before is what it had of its own when it subscribed again, if that is sure.
+	// before is the newest of its own events when it subscribed again, if sure is set.
 	before uint64
 	sure   bool
-	// cache is the event of the cache with which it began, which comes once and before newer ones;
-	// due says that nothing has come between. newest is the newest event since then.
+	// cache is the cached event with which it began, which comes once and before newer ones. due: no event
+	// has come between. newest is the newest event since then.
 	cache, newest uint64
 	due           bool
-	// skipped are what it was told to have been skipped.
+	// skipped are the ranges that it was told were skipped.
 	skipped   [][2]uint64
 	slow      bool
 	gone      bool
@@ -103,7 +103,7 @@ func (c *traveller) concerns(e *Event) bool {
 	return c.filter == nil || c.filter.Matches(e.Pub.Name, e.Pub.Tags)
 }
 
-// owed is whether it should have got something in (from, to].
+// owed returns the first event in (from, to] that it should have got, and whether there is one.
 func (c *traveller) owed(from, to uint64) (uint64, bool) {
 	for _, e := range c.past.events {
 		at := e.Pub.Offset
@@ -194,7 +194,7 @@ func (c *traveller) frame(t *rapid.T, f *socket.Frame) {
 			c.cache, c.due, c.newest = d.Cache, true, 0
 		}
 	case "begins":
-		// Of its own before it subscribed again nothing may be left out.
+		// None of its own events from before it subscribed again may be left out.
 		if next, owed := c.owed(c.before, d.From); c.sure && owed {
 			t.Fatalf("%d was owed when it subscribed again, and the new way begins behind that, at %d\n%s", next, d.From, strings.Join(c.mentioned, "\n"))
 		}
@@ -205,8 +205,8 @@ func (c *traveller) frame(t *rapid.T, f *socket.Frame) {
 		}
 		c.due = false
 		if c.own = max(c.own, c.began); d.From >= c.began {
-			// Who says to have less than he said before contradicts himself: what he said to
-			// have may come, or not.
+			// A client that claims a lower position than before contradicts itself: events that it claimed to
+			// have may come or not.
 			c.lost = c.lost || d.From < c.own && c.own > c.got
 			c.place, c.until, c.own = c.began, c.began, max(c.got, d.From)
 		} else {
@@ -228,11 +228,11 @@ func (c *traveller) frame(t *rapid.T, f *socket.Frame) {
 			t.Fatalf("it was told twice that its resume failed\n%s", strings.Join(c.mentioned, "\n"))
 		}
 		if _, owed := c.owed(c.place, c.until); !owed || d.Code != string(pusher.PersistenceUnavailable) {
-			// What it said to have counts no more.
+			// The position that it claimed no longer counts.
 			c.lost, c.own = true, c.got
 		}
 		if c.due = false; c.resumed && c.asked {
-			// It goes on with what it asked for.
+			// It goes on with its rewind or snapshot.
 			c.place, c.until, c.lost = max(c.has, c.place), c.end, true
 			return
 		}
@@ -276,9 +276,9 @@ func (c *traveller) event(t *rapid.T, serial uint64) {
 	c.own, c.got, c.lost = serial, serial, false
 }
 
-// TestTime07NothingTwiceAndNothingMissing: whatever clients ask for, in whatever order, while
-// the log fails, gaps come and sockets do not read: each gets what it is owed, rising and
-// once, or is told that it cannot have it, and every way ends once.
+// TestTime07NothingTwiceAndNothingMissing: clients make any requests in any order, while the log fails, gaps
+// come and sockets do not read. Each client gets what it is owed, in order and once, or is told that it
+// cannot have it, and every way ends once.
 func TestTime07NothingTwiceAndNothingMissing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := newStage(rapid.Bool().Draw(t, "conflate"), rapid.IntRange(3, 9).Draw(t, "queue"), 1, 100)
@@ -420,7 +420,7 @@ func TestTime07NothingTwiceAndNothingMissing(t *testing.T) {
 				}
 			}
 		}
-		// Everybody reads again, and gets what is published then.
+		// All clients read again, and get the next publications.
 		publish()
 		for range 200 {
 			work()
@@ -460,8 +460,9 @@ func TestTime07NothingTwiceAndNothingMissing(t *testing.T) {
 	})
 }
 
-// TestTime16WhatWasDiscardedIsForgotten: what a socket skipped while it was behind is sent on its way through
-// the past. A queue that still knew of it had a later resume begin too early, and bring events twice.
+// TestTime16WhatWasDiscardedIsForgotten: events that a socket skipped while it was behind are sent when it
+// resumes. Before, a queue that still knew of them made a later resume begin too early and deliver events
+// twice.
 func TestTime16WhatWasDiscardedIsForgotten(t *testing.T) {
 	x := newSubject(t, V2|Delta)
 	for range 2 {
