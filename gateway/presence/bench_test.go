@@ -6,8 +6,8 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// BenchmarkChanged is what a room does with one record: a member who comes and goes, and another number of subscriptions
-// of a gateway.
+// BenchmarkChanged measures what a room does with one record: a member that joins or leaves, or a changed
+// number of subscriptions of a gateway.
 func BenchmarkChanged(b *testing.B) {
 	r, err := New(b.Context(), Options{Table: kv.NewMemoryTable(nil), Node: "here", Tell: func(string, string, Change) {}})
 	if err != nil {

@@ -12,14 +12,14 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// held is a table whose writes of seats wait until they are let go.
+// held is a table whose writes of seats wait until they are released.
 type held struct {
 	kv.Table
 
 	mu sync.Mutex
-	// open is closed when nothing waits.
+	// open is closed while writes do not wait.
 	open chan struct{}
-	// waits is told of each write that waits.
+	// waits receives the key of each write that waits.
 	waits chan string
 }
 
@@ -60,7 +60,7 @@ func (h *held) Put(ctx context.Context, key string, value []byte, ttl time.Durat
 	return h.Table.Put(ctx, key, value, ttl)
 }
 
-// census is a gateway that is asked, and another one that has written what it says.
+// census has a gateway that is asked, and another one whose seats are in the table.
 type census struct {
 	*testing.T
 	asked, other *gatewayT
@@ -76,7 +76,7 @@ func newCensus(t *testing.T) *census {
 	return c
 }
 
-// written waits until the seats of the gateways are in the table and known.
+// written waits until the seats of both gateways are in the table and known.
 func (c *census) written() {
 	c.Helper()
 	ctx, cancel := context.WithTimeout(c.Context(), patience)
@@ -88,7 +88,7 @@ func (c *census) written() {
 	}
 }
 
-// says checks every answer about a channel.
+// says checks the answers to every question about a channel.
 func (c *census) says(channel string, want Totals, users ...string) {
 	c.Helper()
 	got, err := c.asked.Count(c.Context(), "app", channel)
@@ -106,10 +106,10 @@ func (c *census) says(channel string, want Totals, users ...string) {
 	}
 }
 
-// TestEV19QueriesKnowWhatThisGatewayHas: what a client was told by a gateway the gateway knows when it
-// is asked, though the table has not got it yet.
+// TestEV19QueriesKnowWhatThisGatewayHas: the answer of a gateway includes what it has told its clients,
+// although the table does not have it yet.
 func TestEV19QueriesKnowWhatThisGatewayHas(t *testing.T) {
-	const open, quiet = "presence-room", "quiet" // the first is followed
+	const open, quiet = "presence-room", "quiet" // the gateway follows the first one
 	for name, test := range map[string]func(c *census){
 		"the first subscription": func(c *census) {
 			c.table.hold()
@@ -221,7 +221,7 @@ func TestEV19QueriesKnowWhatThisGatewayHas(t *testing.T) {
 			default:
 				c.table.letGo()
 			}
-			c.written() // and afterwards both agree, with what is in the table as well
+			c.written() // afterwards both agree, with the table as well
 			all, err := c.other.Channels(t.Context(), "app", "", nil)
 			here, err2 := c.asked.Channels(t.Context(), "app", "", nil)
 			if err != nil || err2 != nil || !maps.Equal(all, here) {
@@ -231,8 +231,8 @@ func TestEV19QueriesKnowWhatThisGatewayHas(t *testing.T) {
 	}
 }
 
-// TestWS06ToldWhenTheOthersCanKnow: who waits goes on when the number that he set is in the table, or
-// a later one makes it void, and not for longer than he wants.
+// TestWS06ToldWhenTheOthersCanKnow: Told returns when the number is in the table, or a later one replaces it,
+// or its time is over.
 func TestWS06ToldWhenTheOthersCanKnow(t *testing.T) {
 	c := newCensus(t)
 	told := func() chan struct{} {
@@ -244,7 +244,7 @@ func TestWS06ToldWhenTheOthersCanKnow(t *testing.T) {
 		return done
 	}
 	c.asked.opt.ToldWithin = patience
-	c.asked.Told("app", "") // nothing is to be told
+	c.asked.Told("app", "") // there is nothing to tell
 	for _, numbers := range [][]int{{1}, {2, 3}, {5, 4}, {6, 0}} {
 		c.table.hold()
 		c.asked.SetCount("app", "", numbers[0])

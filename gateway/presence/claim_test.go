@@ -11,11 +11,11 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// absent is a table that may fail to store what is swapped, or store it and lose the answer.
+// absent is a table that may fail to store a swap, or store it and lose the answer.
 type absent struct {
 	kv.Table
 	mu sync.Mutex
-	// fate says what becomes of a swap.
+	// fate decides what happens to a swap.
 	fate func(key string, value []byte) (stored, answered bool)
 }
 
@@ -33,7 +33,8 @@ func (a *absent) Swap(ctx context.Context, key string, value []byte, ttl time.Du
 	return revision, err
 }
 
-// TestTrustAClaimWhoseAnswerIsLost was taken for claimed by everybody, and nobody acted.
+// TestTrustAClaimWhoseAnswerIsLost: before, every gateway took such a claim for another one's, and none
+// acted.
 func TestTrustAClaimWhoseAnswerIsLost(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -109,7 +110,7 @@ func TestTrustAClaimIsNotTriedForEver(t *testing.T) {
 	}
 }
 
-// TestTrustABurialWhoseAnswerIsLost: who is dead is told of all the same, and leaves.
+// TestTrustABurialWhoseAnswerIsLost: the members of the dead gateway leave all the same, and webhooks say so.
 func TestTrustABurialWhoseAnswerIsLost(t *testing.T) {
 	t.Parallel()
 	table := kv.NewMemoryTable(nil)

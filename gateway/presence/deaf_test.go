@@ -11,7 +11,7 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// deaf is a table of whose seats nothing is heard at times.
+// deaf is a table that withholds changes of seats while now is set.
 type deaf struct {
 	kv.Table
 	now *atomic.Bool
@@ -35,8 +35,8 @@ func (h hears) Changed(rec kv.Record) {
 	}
 }
 
-// TestWhatWasMissedForLongIsNotToldAgain: a gateway that finds out late that another one occupied a channel does not
-// tell it before its own members, for ids of what was told are forgotten by then.
+// TestWhatWasMissedForLongIsNotToldAgain: a gateway that finds out late that another one occupied a channel
+// does not repeat that webhook before its own members, since its deduplication id has been forgotten by then.
 func TestWhatWasMissedForLongIsNotToldAgain(t *testing.T) {
 	for _, c := range []struct {
 		about  string

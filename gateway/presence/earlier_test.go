@@ -14,8 +14,8 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// TestWeeks18OthersAreToldFirst: a gateway that adds a member to a channel which another
-// one has occupied just now does not know whether that was told already.
+// TestWeeks18OthersAreToldFirst: a gateway adds a member to a channel which another one has just occupied,
+// and does not know whether that was told already.
 func TestWeeks18OthersAreToldFirst(t *testing.T) {
 	now := time.Unix(1000, 0)
 	theirs := func(kind Kind, user string) Change { return Change{Kind: kind, User: user, Node: "other", Cause: 7} }
@@ -62,10 +62,10 @@ func TestWeeks18OthersAreToldFirst(t *testing.T) {
 	}
 }
 
-// TestTrust15VacatedIsToldBeforeOccupied: the last one leaves a channel on one gateway while
-// somebody comes on another one, whose seat is written a moment later. Webhooks take back
-// that it was vacated if they hear of that first. So the second gateway tells both, the
-// first by the name by which the other one tells it.
+// TestTrust15VacatedIsToldBeforeOccupied: the last member leaves a channel on one gateway while another joins
+// on a second gateway, whose seat is written a moment later. If webhooks heard of the second one first, they
+// would take back that the channel was vacated. So the second gateway tells both, the first one under the id
+// that the other gateway uses.
 func TestTrust15VacatedIsToldBeforeOccupied(t *testing.T) {
 	table := kv.NewMemoryTable(nil)
 	now := time.Now()
@@ -100,7 +100,7 @@ func TestTrust15VacatedIsToldBeforeOccupied(t *testing.T) {
 	}
 }
 
-// late is a table whose lists are told a while after they were made.
+// late is a table that calls listed after a list was made and before it is returned.
 type late struct {
 	kv.Table
 	listed func()
@@ -114,13 +114,13 @@ func (l *late) List(ctx context.Context, pattern string) ([]kv.Record, error) {
 	return records, err
 }
 
-// TestWeeks18WhatCameBeforeTheListIsNotForgotten: a gateway opens a channel while another one
-// occupies or vacates it. The list of the table is from before that, and the news come before the
-// list is compared: they are told to nobody, and must be told before the gateway's own all the same.
+// TestWeeks18WhatCameBeforeTheListIsNotForgotten: a gateway opens a channel while another one occupies or vacates
+// it. The list of the table is older than that, and the change arrives before the list is compared. It is not told
+// by itself, but must be told before the gateway's own changes.
 func TestWeeks18WhatCameBeforeTheListIsNotForgotten(t *testing.T) {
 	for _, c := range []struct {
 		about string
-		// before is done by the other gateway before the list is made, since after it.
+		// before is done by the other gateway before the list is made, and since after it.
 		before, since func(t *testing.T, other *Room)
 		want          []Kind
 	}{
@@ -180,7 +180,7 @@ func TestWeeks18WhatCameBeforeTheListIsNotForgotten(t *testing.T) {
 	}
 }
 
-// TestWeeks18WhatCameBeforeTheListInChannelsWithoutMembers: there it is subscriptions that occupy a channel.
+// TestWeeks18WhatCameBeforeTheListInChannelsWithoutMembers: there, subscriptions occupy a channel.
 func TestWeeks18WhatCameBeforeTheListInChannelsWithoutMembers(t *testing.T) {
 	for _, since := range []bool{false, true} {
 		t.Run(fmt.Sprint("vacated since the list ", since), func(t *testing.T) {
@@ -236,7 +236,7 @@ func TestWeeks18WhatCameBeforeTheListInChannelsWithoutMembers(t *testing.T) {
 	}
 }
 
-// comes and goes have a member of another gateway come to a channel and leave it.
+// comes and goes make a member of another gateway join a channel and leave it.
 func comes(t *testing.T, other *Room) {
 	t.Helper()
 	if err := other.Join(t.Context(), "a", json.RawMessage("{}"), 10); err != nil {
@@ -250,8 +250,8 @@ func goes(t *testing.T, other *Room) {
 	eventually(t, "the member has left", func() bool { _, users, _ := other.Counts(); return users == 0 })
 }
 
-// TestAChannelIsOccupiedUnderOneName: whoever opens the channel when more have come, and whoever buries the gateway
-// that occupied it, tells that under the name under which it was told.
+// TestAChannelIsOccupiedUnderOneName: a gateway that opens the channel later, or buries the gateway that
+// occupied it, tells of the occupation under the id that was used before.
 func TestAChannelIsOccupiedUnderOneName(t *testing.T) {
 	table := kv.NewMemoryTable(nil)
 	a := startWith(t, table, Options{Node: "a", Lease: longLease})

@@ -17,15 +17,15 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// written is one write to the table, as a test remembers it.
+// written is one write to the table.
 type written struct {
 	at       holder
 	revision uint64
 	n        content
 }
 
-// TestFoldComesToTheSameMembers lets folds see the same writes in other orders, some
-// of them never, and compares them with the table after they have looked it up.
+// TestFoldComesToTheSameMembers lets folds see the same writes in different orders, and miss some, and
+// compares them with the table after a lookup.
 func TestFoldComesToTheSameMembers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		table := map[holder]written{}
@@ -158,8 +158,8 @@ func TestFoldComesToTheSameMembers(t *testing.T) {
 			}
 		}
 		compare()
-		// The table is restored to what it was a while ago, but not to before a
-		// burial, and revisions come again, of which some are not heard of.
+		// The table is restored to an earlier state, but not to before a burial. Revisions are used again,
+		// and some changes are not seen.
 		restored := uint64(0)
 		for _, revision := range graves {
 			restored = max(restored, revision)
@@ -206,8 +206,8 @@ func TestSeatsHaveKeysOfTheirOwn(t *testing.T) {
 	})
 }
 
-// TestTrust15LateNewsBelowTheFloor has what a gateway wrote arrive after it has raised its
-// floor, and before what it wrote anew.
+// TestTrust15LateNewsBelowTheFloor: a record of a gateway arrives after the gateway has raised its floor, and
+// before the record that replaces it.
 func TestTrust15LateNewsBelowTheFloor(t *testing.T) {
 	view := &register{Nodes: map[string]standing{"a": {}}}
 	raised := view.with("a", &standing{Floor: 15})
@@ -251,7 +251,8 @@ func TestTrust15LateNewsBelowTheFloor(t *testing.T) {
 	}
 }
 
-// TestTheFirstInfoIsInForceInAnyOrder of what is heard of the seats of a user.
+// TestTheFirstInfoIsInForceInAnyOrder: the oldest info of a user applies, in whatever order the seats are
+// seen.
 func TestTheFirstInfoIsInForceInAnyOrder(t *testing.T) {
 	seats := []struct {
 		node     string

@@ -15,9 +15,8 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// recovering is a table that forgets, when it recovers, that records were superseded: where
-// the newest record of a key is gone, by age or because it was removed, one from before is
-// there again, with its revision, and may stay for ever.
+// recovering is a table that loses the newest records when it recovers: if the newest record of a key is
+// gone, by age or by removal, an older one is back, with its revision, and may stay for ever.
 type recovering struct {
 	*kv.MemoryTable
 
@@ -94,7 +93,7 @@ func (t *recovering) Purge(ctx context.Context, pattern string, through uint64) 
 	return t.MemoryTable.Purge(ctx, pattern, through)
 }
 
-// recover brings back what it can, for each key any record but the newest.
+// recover brings back what it can: for each key any record but the newest.
 func (t *recovering) recover(rnd *rand.Rand) (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -114,14 +113,14 @@ func (t *recovering) has(pattern string) int {
 	return len(all)
 }
 
-// startGhostly is a gateway that clears its records away soon.
+// startGhostly starts a gateway that clears its records away soon.
 func startGhostly(t *testing.T, table kv.Table, node string) *gatewayT {
 	t.Helper()
 	return startWith(t, table, Options{Node: node, Lease: longLease, Tombstones: 8, Linger: 300 * time.Millisecond})
 }
 
-// TestTrust15WhatRecoveryBringsBackIsVoid lets members come and go until the gateways have
-// cleared away, kills one, and has the table recover again and again.
+// TestTrust15WhatRecoveryBringsBackIsVoid lets members come and go until the gateways have cleared their
+// records away, kills one gateway, and has the table recover again and again.
 func TestTrust15WhatRecoveryBringsBackIsVoid(t *testing.T) {
 	fault.Seeds(t, 15, func(t *testing.T, rnd *rand.Rand) {
 		table := newRecovering()
@@ -198,8 +197,8 @@ func TestTrust15WhatRecoveryBringsBackIsVoid(t *testing.T) {
 	})
 }
 
-// TestTrust15LivesThatNobodySawEnd starts a gateway when all others have been away for
-// longer than their leases: what they had is told to have ended, once, whoever follows it.
+// TestTrust15LivesThatNobodySawEnd starts a gateway after all others have been gone for longer than their
+// leases: the end of their members and channels is told once, whether a channel is followed or not.
 func TestTrust15LivesThatNobodySawEnd(t *testing.T) {
 	t.Parallel()
 	table := newRecovering()
@@ -210,12 +209,12 @@ func TestTrust15LivesThatNobodySawEnd(t *testing.T) {
 	eventually(t, "all is written", func() bool { return table.has("seat.>") == 5 })
 	a.die()
 	b.die()
-	// Their leases are gone, as after a long time.
+	// Their leases have expired long ago.
 	if err := table.Purge(t.Context(), "lease.*", 1<<62); err != nil {
 		t.Fatal(err)
 	}
 	c := startGhostly(t, table, "c")
-	c.room.Close() // it follows nothing
+	c.room.Close() // it follows no channel
 	expire("a", c)
 	expire("b", c)
 	eventually(t, "the ends are told and nothing is left", func() bool { return len(c.told()) >= 5 && table.has("seat.>") == 0 })
@@ -228,8 +227,8 @@ func TestTrust15LivesThatNobodySawEnd(t *testing.T) {
 	}
 }
 
-// TestTrust16WhoLeftIsNotBuried lets a gateway leave on purpose while another one knows it
-// from its members, and looks for longer than its lease.
+// TestTrust16WhoLeftIsNotBuried: a gateway leaves on purpose. Another one, which knows it from its members,
+// does not bury it after its lease.
 func TestTrust16WhoLeftIsNotBuried(t *testing.T) {
 	t.Parallel()
 	table := newRecovering()
@@ -254,8 +253,7 @@ func TestTrust16WhoLeftIsNotBuried(t *testing.T) {
 	eventually(t, "its records are dismissed", func() bool { return table.has(nodePattern("b")) == 0 })
 }
 
-// TestTrust16SeatsAfterABurial has a gateway that was buried write once more, and die before
-// it renews its lease.
+// TestTrust16SeatsAfterABurial: a buried gateway writes once more, and dies before it renews its lease.
 func TestTrust16SeatsAfterABurial(t *testing.T) {
 	t.Parallel()
 	table := newRecovering()
@@ -272,7 +270,7 @@ func TestTrust16SeatsAfterABurial(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// As long as the burial goes on nobody takes note of them; they are met again by and by.
+	// During the burial these seats are ignored. They are seen again later.
 	eventually(t, "the seats are dismissed", func() bool {
 		if err := a.room.sync(t.Context()); err != nil {
 			t.Fatal(err)
@@ -284,12 +282,12 @@ func TestTrust16SeatsAfterABurial(t *testing.T) {
 	})
 }
 
-// TestTrust16ASeatThatIsWrittenDuringASweep: who sweeps a buried gateway has looked already when one
-// more of its seats is written, and others see that seat before they know that the sweep is over.
+// TestTrust16ASeatThatIsWrittenDuringASweep: a seat of a buried gateway is written after the sweep has
+// passed, and another gateway sees the seat before it knows that the sweep is over.
 func TestTrust16ASeatThatIsWrittenDuringASweep(t *testing.T) {
 	t.Parallel()
 	table := newRecovering()
-	// All seats are looked through after two leases, which is too late.
+	// The next look through all seats comes after two leases, which is too late.
 	a := startWith(t, table, Options{Node: "a", Lease: 30 * time.Second, Tombstones: 8, Linger: 300 * time.Millisecond})
 	stands := func(s *standing) {
 		t.Helper()
@@ -309,8 +307,8 @@ func TestTrust16ASeatThatIsWrittenDuringASweep(t *testing.T) {
 	eventually(t, "the seat is dismissed", func() bool { return table.has(nodePattern("b")) == 0 })
 }
 
-// TestTheRegisterIsWrittenAgain takes the register away, or replaces it, while gateways
-// live: nobody comes or goes by it.
+// TestTheRegisterIsWrittenAgain removes or replaces the register while gateways live: it is restored, and no
+// member comes or goes.
 func TestTheRegisterIsWrittenAgain(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(*kv.MemoryTable) error{

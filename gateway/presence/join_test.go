@@ -11,8 +11,8 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// TestWhoComesBackAsSomebodyElseLeavesFirst: a client that unsubscribes and subscribes again at once, to
-// show another info, is not in with the one that it had, however long the table takes.
+// TestWhoComesBackAsSomebodyElseLeavesFirst: a client that unsubscribes and at once subscribes again with
+// another info is first removed with the old one, however slow the table is.
 func TestWhoComesBackAsSomebodyElseLeavesFirst(t *testing.T) {
 	for _, c := range []struct {
 		about string
@@ -59,8 +59,9 @@ func TestWhoComesBackAsSomebodyElseLeavesFirst(t *testing.T) {
 	}
 }
 
-// TestOneUserWithTwoInfosIsTheSameEverywhere: clients of one user join on two gateways in the same moment, each with an
-// info of its own. Everybody is told the first one, also who comes when its gateway has given the user up.
+// TestOneUserWithTwoInfosIsTheSameEverywhere: two clients of one user join on two gateways at the same moment
+// with different infos. Everybody sees the first one, also a client that joins after its gateway has given
+// the user up.
 func TestOneUserWithTwoInfosIsTheSameEverywhere(t *testing.T) {
 	for _, first := range []string{"a", "b"} {
 		t.Run(first, func(t *testing.T) {

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// TestWhatIsStoredIsNotedWhileMoreIsTold has a gateway that tells of changes without end, so that one of them is
-// always not stored yet. What it notes as told follows behind: all since then is told again when it dies, and those who
-// store it know only for minutes what they have had.
+// TestWhatIsStoredIsNotedWhileMoreIsTold: a gateway sends changes without a pause, so that one of them is
+// always not stored yet. The note of what it has told follows with a small delay: everything after it is told
+// again when the gateway dies, and duplicates are recognised only for minutes.
 func TestWhatIsStoredIsNotedWhileMoreIsTold(t *testing.T) {
 	for _, waits := range []time.Duration{0, time.Second, 20 * time.Second} {
 		r, began := &Roster{}, time.Unix(1000, 0)

@@ -11,9 +11,8 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// TestTrust15WhoLeavesATableThatLostEverythingIsTold: who leaves while the table has lost his seat,
-// as a store without a file has that was killed, is told to have left, once, whatever had been
-// written until then.
+// TestTrust15WhoLeavesATableThatLostEverythingIsTold: a member leaves after the table has lost its seat, as a
+// store without a file does when it is killed. Its removal is told once, whatever was written until then.
 func TestTrust15WhoLeavesATableThatLostEverythingIsTold(t *testing.T) {
 	compare := func(t *testing.T, all ...*gatewayT) {
 		t.Helper()
@@ -90,7 +89,7 @@ func TestTrust15WhoLeavesATableThatLostEverythingIsTold(t *testing.T) {
 	}
 }
 
-// unheard is a table that stores what is put first of a seat, and the answer is lost after a while.
+// unheard is a table that stores the first write of a seat and loses the answer after a while.
 type unheard struct {
 	kv.Table
 	first chan struct{}
@@ -109,7 +108,8 @@ func (u *unheard) Put(ctx context.Context, key string, value []byte, ttl time.Du
 	return revision, err
 }
 
-// TestASeatWhoseAnswerIsLostIsNoGhost: who has left when that is noticed is not in for ever.
+// TestASeatWhoseAnswerIsLostIsNoGhost: a member that has left by the time this is noticed does not stay for
+// ever.
 func TestASeatWhoseAnswerIsLostIsNoGhost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := &unheard{kv.NewMemoryTable(nil), make(chan struct{}, 1)}

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestMembersAreCountedWhileThereAreSome: apps come and go, and nothing is kept of those that nobody is in.
+// TestMembersAreCountedWhileThereAreSome: no count is kept of an app without members.
 func TestMembersAreCountedWhileThereAreSome(t *testing.T) {
 	var c counters
 	for range 2 {

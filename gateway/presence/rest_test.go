@@ -13,7 +13,7 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// noted is a table that remembers what numbers of subscriptions were written, and when.
+// noted is a table that records the numbers of subscriptions written, and the time.
 type noted struct {
 	kv.Table
 	mu     sync.Mutex
@@ -32,7 +32,7 @@ func (w *noted) Put(ctx context.Context, key string, value []byte, ttl time.Dura
 	return w.Table.Put(ctx, key, value, ttl)
 }
 
-// has says how often something was written, and what and when last.
+// has returns the number of writes, and the number and time of the last one.
 func (w *noted) has() (times, newest int, at time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -42,8 +42,8 @@ func (w *noted) has() (times, newest int, at time.Time) {
 	return len(w.counts), w.counts[len(w.counts)-1], w.last
 }
 
-// A thousand subscriptions that come within a second are a few writes. The first one and the end of all are
-// written without delay, and so is what a channel is left with.
+// TestManySubscriptionsAreFewWrites: a thousand subscriptions within a second cause a few writes. The first
+// subscription, the end of the last one and the final number are written without delay.
 func TestManySubscriptionsAreFewWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := &noted{Table: kv.NewMemoryTable(nil)}
@@ -73,7 +73,8 @@ func TestManySubscriptionsAreFewWrites(t *testing.T) {
 	})
 }
 
-// Whatever a channel has one after the other: the table knows within the time that a number rests.
+// TestNumbersThatRestAreWritten: whatever numbers a channel has one after the other, the table has the newest
+// within countRest.
 func TestNumbersThatRestAreWritten(t *testing.T) {
 	for seed := range uint64(200) {
 		synctest.Test(t, func(t *testing.T) {

@@ -23,7 +23,7 @@ func mustJSON(v any) []byte {
 	return b
 }
 
-// gate is a table that can be cut off from those who use it.
+// gate is a table whose users can be cut off from it.
 type gate struct {
 	kv.Table
 	mu  sync.Mutex
@@ -56,7 +56,7 @@ func (g *gate) set(cut bool) {
 	g.cut = cut
 }
 
-// gateway is a roster with one room, which remembers what it was told.
+// gatewayT is a roster with one room, which records the changes it was told.
 type gatewayT struct {
 	*Roster
 	gate *gate
@@ -79,7 +79,7 @@ func (g *gatewayT) told() []Change {
 	return slices.Clone(g.owned)
 }
 
-// view is who is in by the changes alone.
+// view returns the members according to the changes alone.
 func (g *gatewayT) view() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -114,7 +114,7 @@ func start(t *testing.T, table kv.Table, node string) *gatewayT {
 	return startWith(t, table, Options{Node: node, Lease: longLease})
 }
 
-// buriedOnce waits until one burial is counted, which comes behind what the members follow from.
+// buriedOnce waits until one burial is counted, which happens after the change of members.
 func buriedOnce(t *testing.T, all ...*gatewayT) {
 	t.Helper()
 	eventually(t, "there was one burial", func() bool {
@@ -126,11 +126,11 @@ func buriedOnce(t *testing.T, all ...*gatewayT) {
 	})
 }
 
-// longLease is one that nobody loses because the machine is busy.
+// longLease is a lease that is not lost on a busy machine.
 const longLease = 13 * time.Second
 
-// expire has gateways believe that they have not heard of another one for longer than its lease,
-// or that it was buried long ago.
+// expire makes gateways believe that they have not heard of another one for longer than its lease, or that it
+// was buried long ago.
 func expire(node string, by ...*gatewayT) {
 	for _, g := range by {
 		r := g.Roster
@@ -329,8 +329,7 @@ func TestAShortOutageBuriesNobody(t *testing.T) {
 	}
 }
 
-// TestSuspicionDoesNotWaitForEver buries a dead gateway though writes may always have
-// been missed.
+// TestSuspicionDoesNotWaitForEver: a dead gateway is buried even if its writes may always have been missed.
 func TestSuspicionDoesNotWaitForEver(t *testing.T) {
 	t.Parallel()
 	table := kv.NewMemoryTable(nil)
@@ -346,7 +345,7 @@ func TestSuspicionDoesNotWaitForEver(t *testing.T) {
 	agree(t, nil, a)
 }
 
-// eternal is a table whose records never expire, as if its servers' clocks were behind.
+// eternal is a table whose records never expire, as if the clocks of its servers were behind.
 type eternal struct{ kv.Table }
 
 func (e eternal) Put(ctx context.Context, key string, value []byte, _ time.Duration) (uint64, error) {
@@ -357,9 +356,8 @@ func (e eternal) Swap(ctx context.Context, key string, value []byte, _ time.Dura
 	return e.Table.Swap(ctx, key, value, 0, revision)
 }
 
-// TestLeasesEndByOurClock kills a gateway whose lease the table keeps: after the leader of
-// the table changed to a server whose clock is an hour behind, members of the dead stayed
-// for an hour.
+// TestLeasesEndByOurClock kills a gateway whose lease the table keeps. Before, after the leader of the table
+// changed to a server whose clock is an hour behind, members of the dead gateway stayed for an hour.
 func TestLeasesEndByOurClock(t *testing.T) {
 	t.Parallel()
 	table := eternal{kv.NewMemoryTable(nil)}

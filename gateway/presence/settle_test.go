@@ -12,8 +12,8 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// TestWhatAStoppedGatewayCouldNotTellOthersTell: its seats are given up at the last moment, when it does not follow
-// its channels any more. Whoever is left tells who went, as of a gateway that died.
+// TestWhatAStoppedGatewayCouldNotTellOthersTell: a stopping gateway gives up its seats at the last moment,
+// when it no longer follows its channels. Another gateway tells who left, as for a gateway that died.
 func TestWhatAStoppedGatewayCouldNotTellOthersTell(t *testing.T) {
 	for _, inTime := range []bool{true, false} {
 		t.Run(fmt.Sprintf("in time %v", inTime), func(t *testing.T) {
@@ -34,7 +34,7 @@ func TestWhatAStoppedGatewayCouldNotTellOthersTell(t *testing.T) {
 				eventually(t, "it is told", func() bool {
 					kinds = nil
 					for _, c := range append(a.told(), b.told()...) {
-						// What is told twice has one name.
+						// A change that is told twice has one id.
 						if !slices.Contains(kinds, c.Kind) {
 							kinds = append(kinds, c.Kind)
 						}

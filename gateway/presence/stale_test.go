@@ -9,7 +9,8 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// TestTrust01RoomsAreStaleOnce: each room that was to be looked up again searched all that were.
+// TestTrust01RoomsAreStaleOnce: a room waits once for its lookup. Before, each stale room searched the list
+// of all stale rooms.
 func TestTrust01RoomsAreStaleOnce(t *testing.T) {
 	r := &Roster{syncs: make(chan struct{}, 1)}
 	rooms := make([]*Room, 100)
@@ -40,7 +41,8 @@ func TestTrust01RoomsAreStaleOnce(t *testing.T) {
 	}
 }
 
-// TestTrust01ClaimsOfStrangersAreBounded: each made-up name of a cache channel left a record for a day.
+// TestTrust01ClaimsOfStrangersAreBounded: claims are rate-limited. Before, each made-up name of a cache
+// channel left a record for a day.
 func TestTrust01ClaimsOfStrangersAreBounded(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	table := kv.NewMemoryTable(func() time.Time { return now })

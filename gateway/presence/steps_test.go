@@ -26,8 +26,8 @@ func (l *tableOf) put(node, user string, revision uint64, n content, at time.Tim
 	l.records = append(l.records, kv.Record{Key: s.key(), Entry: kv.Entry{Value: value, Revision: revision, Time: at}})
 }
 
-// TestADeadGatewayOwesThatAChannelIsOccupiedOnce: the number of subscriptions is written again and again, and the
-// record does not say when it was the first one but by its name.
+// TestADeadGatewayOwesThatAChannelIsOccupiedOnce: the number of subscriptions is written again and again, and
+// only the first revision in the record says when the channel was occupied.
 func TestADeadGatewayOwesThatAChannelIsOccupiedOnce(t *testing.T) {
 	for _, c := range []struct {
 		last content
@@ -58,7 +58,8 @@ func TestADeadGatewayOwesThatAChannelIsOccupiedOnce(t *testing.T) {
 	}
 }
 
-// TestWhoGaveUpAChannelSaysWhenItWasOccupied, so that who buries the gateway knows how to name it.
+// TestWhoGaveUpAChannelSaysWhenItWasOccupied: the record names the first revision, so that a gateway that
+// buries this one knows the id of the occupation.
 func TestWhoGaveUpAChannelSaysWhenItWasOccupied(t *testing.T) {
 	table := kv.NewMemoryTable(nil)
 	a := startWith(t, table, Options{Node: "a", Lease: longLease})
@@ -82,8 +83,8 @@ func TestWhoGaveUpAChannelSaysWhenItWasOccupied(t *testing.T) {
 	}
 }
 
-// TestTrust16WhatADeadGatewayOwesIsWhatHappened: a record says that its seat was held before
-// it was written, too, and nobody must hear that a channel was empty while it was not.
+// TestTrust16WhatADeadGatewayOwesIsWhatHappened: a record also says since when its seat was held, and no
+// webhook may say that a channel was empty while it was not.
 func TestTrust16WhatADeadGatewayOwesIsWhatHappened(t *testing.T) {
 	for _, c := range []struct {
 		about string
@@ -141,8 +142,8 @@ func TestTrust16WhatADeadGatewayOwesIsWhatHappened(t *testing.T) {
 	}
 }
 
-// TestTrust15TwoDeadAtATime: several gateways are buried, each by another one, who both look when
-// all are buried already, or one after the other. The channel is vacated once, by the last of them.
+// TestTrust15TwoDeadAtATime: several gateways are buried, each by another one. The sweeps happen after all
+// burials or one after the other. The channel is vacated once, by the last sweep.
 func TestTrust15TwoDeadAtATime(t *testing.T) {
 	var l tableOf
 	l.put("b", "alice", 10, content{}, time.Time{})
@@ -155,7 +156,7 @@ func TestTrust15TwoDeadAtATime(t *testing.T) {
 	for _, c := range []struct {
 		about   string
 		through uint64
-		looks   map[string]map[string]standing // what who sweeps a gateway sees
+		looks   map[string]map[string]standing // what the sweeper of each gateway sees
 	}{
 		{"all at the same time", 1 << 62, map[string]map[string]standing{
 			"b": {"a": died(101), "b": died(100), "c": died(102)},
@@ -195,9 +196,8 @@ func TestTrust15TwoDeadAtATime(t *testing.T) {
 	}
 }
 
-// TestTrust16OccupiersAreThoseWhoCameFirst: who comes next tells first who has occupied the
-// channel, and that is not one who came lately while somebody was there whose seat was
-// written again.
+// TestTrust16OccupiersAreThoseWhoCameFirst: a newcomer tells first who occupied the channel. That is not a
+// member that came lately while another one, whose seat was rewritten later, was there.
 func TestTrust16OccupiersAreThoseWhoCameFirst(t *testing.T) {
 	now := time.Unix(1000, 0)
 	for _, c := range []struct {
@@ -229,7 +229,7 @@ func TestTrust16OccupiersAreThoseWhoCameFirst(t *testing.T) {
 	}
 }
 
-// waking is a table whose news arrive while it is read.
+// waking is a table whose changes arrive while it is read.
 type waking struct {
 	*kv.MemoryTable
 	news func()
@@ -240,8 +240,8 @@ func (t *waking) Read(ctx context.Context, key string) (kv.Entry, error) {
 	return t.MemoryTable.Read(ctx, key)
 }
 
-// TestTrust16WhoWasStoppedBuriesNobody: a gateway that goes on after a pause hears of the
-// others late, and all of them may have been stopped together.
+// TestTrust16WhoWasStoppedBuriesNobody: a gateway that goes on after a pause sees changes of other gateways
+// late, and all of them may have been stopped together.
 func TestTrust16WhoWasStoppedBuriesNobody(t *testing.T) {
 	for _, c := range []struct {
 		about           string

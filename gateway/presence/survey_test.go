@@ -11,13 +11,13 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// heldTable answers those who look through the seats of an app when it may.
+// heldTable delays the listing of seats of an app until it is released.
 type heldTable struct {
 	kv.Table
 	may chan struct{}
 
 	mu sync.Mutex
-	// asked counts them by app, and most how many there were at a time.
+	// asked counts the lists by app, and most is the largest number at a time.
 	asked, now, most map[string]int
 }
 
@@ -54,13 +54,13 @@ func (h *heldTable) of(app string) (asked, most int) {
 	return h.asked[app], h.most[app]
 }
 
-// TestTrust01QuestionsOfOneAppShareTheTable: each question about a channel that nobody follows here looked through
-// the table by itself, so that one app kept everybody else from it.
+// TestTrust01QuestionsOfOneAppShareTheTable: questions about channels that this gateway does not follow share
+// their lists of the table. Before, each made its own list, so that one app kept all others from the table.
 func TestTrust01QuestionsOfOneAppShareTheTable(t *testing.T) {
 	const many = 60
 	for name, c := range map[string]struct {
 		ask func(r *Roster, i int) error
-		// asked and most are how often the table may be asked, in all and at a time.
+		// asked and most bound the lists of the table, in all and at a time.
 		asked, most int
 	}{
 		"how many are in one channel": {func(r *Roster, _ int) error {
@@ -107,7 +107,7 @@ func TestTrust01QuestionsOfOneAppShareTheTable(t *testing.T) {
 				})
 			}
 			eventually(t, "the table is asked as often as it may be at a time", func() bool { _, most := table.of("app"); return most == c.most })
-			// Another app has its part.
+			// Another app has its share.
 			asking.Go(func() {
 				if _, err := g.Count(t.Context(), "other", "c"); err != nil {
 					t.Error(err)
@@ -125,7 +125,7 @@ func TestTrust01QuestionsOfOneAppShareTheTable(t *testing.T) {
 	}
 }
 
-// TestTrust01AListNeedsRoom: whoever makes a list is asked for room for each piece of it.
+// TestTrust01AListNeedsRoom: the caller is asked for room for each piece of a list.
 func TestTrust01AListNeedsRoom(t *testing.T) {
 	table := kv.NewMemoryTable(nil)
 	g := start(t, table, "one")

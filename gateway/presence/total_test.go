@@ -8,8 +8,8 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// TestAnswersOfTheDeadAreForgotten: gateways come and go for years, under new names each time, and what is known of the
-// living stays.
+// TestAnswersOfTheDeadAreForgotten: gateways come and go for years, each with a new name. Answers of dead
+// gateways are dropped, and those of living ones stay.
 func TestAnswersOfTheDeadAreForgotten(t *testing.T) {
 	table := kv.NewMemoryTable(nil)
 	a := start(t, table, "a")

@@ -7,7 +7,7 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// slowSink says when it is called, and returns when it may.
+// slowSink signals each call, and returns when released.
 type slowSink struct{ called, may chan struct{} }
 
 func (s slowSink) Changed(uint64, []Change) {
@@ -15,8 +15,8 @@ func (s slowSink) Changed(uint64, []Change) {
 	<-s.may
 }
 
-// TestRooms07ASinkThatWaitsHoldsNobodyUp: what a room tells may have to wait for a queue.
-// Whoever asks the room meanwhile is answered, and has the locks that he holds for no longer.
+// TestRooms07ASinkThatWaitsHoldsNobodyUp: a room's sink may wait for a queue. Other calls to the room return
+// meanwhile.
 func TestRooms07ASinkThatWaitsHoldsNobodyUp(t *testing.T) {
 	g := start(t, kv.NewMemoryTable(nil), "a")
 	sink := slowSink{make(chan struct{}), make(chan struct{})}
