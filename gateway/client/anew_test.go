@@ -15,7 +15,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// door is the way to a server, which can be shut.
+// door is the dialler of a client, which can be shut.
 type door struct {
 	mu      sync.Mutex
 	shut    bool
@@ -42,7 +42,7 @@ func (d *door) dial(ctx context.Context, network, address string) (net.Conn, err
 	return nil, errors.New("the door is shut")
 }
 
-// close shuts the door, and returns when the client has found it so.
+// close shuts the door, and returns when the client has failed to dial.
 func (d *door) close(t *testing.T) {
 	t.Helper()
 	d.mu.Lock()
@@ -65,7 +65,7 @@ func (d *door) open() {
 	d.shut = false
 }
 
-// second is a client of the second dialect behind a door.
+// second returns a V2 client behind a door.
 func second(t *testing.T, url string) (*client.Client, *door) {
 	t.Helper()
 	d := &door{refused: make(chan struct{}, 1)}
@@ -74,7 +74,7 @@ func second(t *testing.T, url string) (*client.Client, *door) {
 	}), d
 }
 
-// awaited is a context that tells when somebody waits for it.
+// awaited is a context that signals when its Done is first called.
 type awaited struct {
 	context.Context
 	told chan struct{}
@@ -86,7 +86,7 @@ func (a *awaited) Done() <-chan struct{} {
 	return a.Context.Done()
 }
 
-// until takes events up to one with some data, and returns the data of all.
+// until takes events up to one with the data last, and returns the data of all.
 func until(t *testing.T, c *client.Client, last string) (got []string) {
 	t.Helper()
 	for {
@@ -97,8 +97,8 @@ func until(t *testing.T, c *client.Client, last string) (got []string) {
 	}
 }
 
-// TestTime05TheSameIDInSeveralChannels: ids are the publisher's, and the same one in two channels names two
-// events, live and where they are resumed.
+// TestTime05TheSameIDInSeveralChannels: publishers choose ids, and the same id in two channels belongs to two
+// events, live and when resumed.
 func TestTime05TheSameIDInSeveralChannels(t *testing.T) {
 	url, _ := serve(t, newLog(t), "127.0.0.1:0")
 	publish := api(t, url)
@@ -142,7 +142,7 @@ func TestTime05TheSameIDInSeveralChannels(t *testing.T) {
 					way.open()
 				}
 				one("last", "")
-				// Every channel has its order, and nothing is said of the order of two.
+				// Each channel has its order, and two channels have none.
 				got := map[string]int{}
 				for got["a last"]+got["b last"] < 2 {
 					ev := next(t, c)
@@ -156,7 +156,7 @@ func TestTime05TheSameIDInSeveralChannels(t *testing.T) {
 	}
 }
 
-// TestTime05ASubscriptionAnewBringsItsPast: who asks for the past of a channel gets all of it, whatever the
+// TestTime05ASubscriptionAnewBringsItsPast: a subscription with a rewind gets the whole rewind, whatever the
 // client had of the channel before.
 func TestTime05ASubscriptionAnewBringsItsPast(t *testing.T) {
 	url, _ := serve(t, newLog(t), "127.0.0.1:0")

@@ -222,8 +222,8 @@ func TestPingsAreAnswered(t *testing.T) {
 func TestASilentServerIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	s := newScript(t)
-	// It is looked for an answer after this time, which is longer than one takes on a busy machine, and
-	// only then asked again.
+	// The client checks for a sign of life after this time, which is longer than an answer takes on a busy
+	// machine, and only then sends the next ping.
 	_, p := s.dialled(Options{ActivityTimeout: 40 * time.Millisecond, PongTimeout: 10 * time.Second})
 	for range 2 {
 		p.expect(`{"event":"pusher:ping","data":{}}`)
@@ -410,7 +410,8 @@ func deltaFrame(target, from string, number, base uint32, key string) string {
 		base64.StdEncoding.EncodeToString(raw), number, key, base)
 }
 
-// What the server refuses it does not take back from an earlier request: the client has to.
+// TestTime05ASubscriptionThatFailsIsOver: a refused request does not end an earlier subscription on the
+// server, so the client has to.
 func TestTime05ASubscriptionThatFailsIsOver(t *testing.T) {
 	for _, kind := range []string{"refused", "not signed"} {
 		t.Run(kind, func(t *testing.T) {

@@ -90,8 +90,7 @@ func TestDecoderRebuildsEveryText(t *testing.T) {
 	})
 }
 
-// TestBasesAgainstALog compares the bounded store with a plain list of what was
-// kept.
+// TestBasesAgainstALog compares the bounded store with a plain list of the kept texts.
 func TestBasesAgainstALog(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const limit = 4000
@@ -168,7 +167,7 @@ func BenchmarkDecoder(b *testing.B) {
 			d := NewDecoder(pusher.V1, 0, 0)
 			b.ReportAllocs()
 			for range b.N {
-				// Each round keeps a base, so the one that is needed is sent anew.
+				// Each round keeps a base, so the needed base is decoded again.
 				if _, err := d.Decode(full); err != nil {
 					b.Fatal(err)
 				}

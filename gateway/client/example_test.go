@@ -11,7 +11,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// gatewayOfExamples is a server in this process; yours runs elsewhere.
+// gatewayOfExamples runs a server in this process; yours runs elsewhere.
 func gatewayOfExamples() (url string, stop func()) {
 	events, err := memory.New(memory.Options{Apps: []string{"app-id"}})
 	if err != nil {
@@ -38,7 +38,7 @@ func gatewayOfExamples() (url string, stop func()) {
 	}
 }
 
-// A program with the secret of the app publishes, another one with its key follows a channel.
+// A program with the secret of the app publishes, and another one with its key receives a channel.
 func Example() {
 	url, stop := gatewayOfExamples()
 	defer stop()
@@ -66,8 +66,8 @@ func Example() {
 	// Output: ticker tick {"price":191.20}
 }
 
-// Private channels need a signature. Who holds the secret can make it, others ask their
-// application for it.
+// Private channels need a signature. A holder of the secret can make it, others request it from their
+// application.
 func ExampleOptions_auth() {
 	url, stop := gatewayOfExamples()
 	defer stop()

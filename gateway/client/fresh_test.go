@@ -17,8 +17,8 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// TestBackoffOfLargeBounds: the wait overflowed after half an hour of tries if the least one was half a minute, and the
-// client panicked.
+// TestBackoffOfLargeBounds: before, with a least wait of half a minute, the wait overflowed after half an
+// hour of tries and the client panicked.
 func TestBackoffOfLargeBounds(t *testing.T) {
 	for _, b := range []backoff{
 		{least: 30 * time.Second, most: 5 * time.Minute}, {least: time.Hour, most: 24 * time.Hour}, {least: 1, most: 1 << 62},
@@ -35,8 +35,8 @@ func TestBackoffOfLargeBounds(t *testing.T) {
 	}
 }
 
-// TestAServerThatGreetsAndClosesIsNotStormed: each connection that was greeted counted as a success, so that a server
-// which asked to come back at once was asked without any pause.
+// TestAServerThatGreetsAndClosesIsNotStormed: before, each greeted connection counted as a success, so that a
+// server which asked clients to reconnect at once was dialled without any pause.
 func TestAServerThatGreetsAndClosesIsNotStormed(t *testing.T) {
 	s := newScript(t)
 	states := make(chan Status, 10)
@@ -56,8 +56,8 @@ func TestAServerThatGreetsAndClosesIsNotStormed(t *testing.T) {
 	}
 }
 
-// TestATLSHandshakeThatIsCutOff: what the end of the context closed was the variable that the handshake wrote to, nil
-// by then.
+// TestATLSHandshakeThatIsCutOff: before, the end of the context closed the variable that the handshake wrote
+// to, which was nil by then.
 func TestATLSHandshakeThatIsCutOff(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -88,7 +88,8 @@ func TestATLSHandshakeThatIsCutOff(t *testing.T) {
 	all.Wait()
 }
 
-// TestATLSConfigurationThatAnHTTPClientHasUsed offers HTTP/2, which a WebSocket must not get.
+// TestATLSConfigurationThatAnHTTPClientHasUsed: such a configuration offers HTTP/2, which a WebSocket must
+// not negotiate.
 func TestATLSConfigurationThatAnHTTPClientHasUsed(t *testing.T) {
 	spoken := make(chan string, 2)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -124,13 +125,13 @@ func TestATLSConfigurationThatAnHTTPClientHasUsed(t *testing.T) {
 	}
 }
 
-// TestAnAnswerThatComesWithTheEndOfTheContext: Subscribe said that a channel was granted, and gave it up.
+// TestAnAnswerThatComesWithTheEndOfTheContext: before, Subscribe reported success and gave the channel up.
 func TestAnAnswerThatComesWithTheEndOfTheContext(t *testing.T) {
 	s := newScript(t)
 	var c *Client
 	var end context.CancelFunc
 	c, p := s.dialled(Options{Auth: func(_, channel string) (string, string, error) {
-		c.settle(channel, nil) // as the answer to an earlier request
+		c.settle(channel, nil) // as an answer to an earlier request does
 		end()
 		return "", "", nil
 	}})
@@ -149,8 +150,8 @@ func TestAnAnswerThatComesWithTheEndOfTheContext(t *testing.T) {
 	}
 }
 
-// TestARefusalThatMayBeOfAnEarlierRequest: the server may grant the later one all the same, so it is told that the
-// channel is not wanted.
+// TestARefusalThatMayBeOfAnEarlierRequest: the server may still grant the later request, so the client
+// unsubscribes.
 func TestARefusalThatMayBeOfAnEarlierRequest(t *testing.T) {
 	s := newScript(t)
 	c, p := s.dialled(Options{})
@@ -168,8 +169,8 @@ func TestARefusalThatMayBeOfAnEarlierRequest(t *testing.T) {
 	p.expect(`{"event":"pusher:unsubscribe","data":{"channel":"a"}}`)
 }
 
-// TestTheServerHearsOfAChannelInOrder: many goroutines subscribe to a channel and give it up, and in the end the server
-// has heard last what holds.
+// TestTheServerHearsOfAChannelInOrder: many goroutines subscribe to a channel and unsubscribe. The last
+// message to the server agrees with the final state of the client.
 func TestTheServerHearsOfAChannelInOrder(t *testing.T) {
 	s := newScript(t)
 	c, p := s.dialled(Options{})
@@ -212,7 +213,8 @@ func TestTheServerHearsOfAChannelInOrder(t *testing.T) {
 	await(t, heard, "the server")
 }
 
-// TestWhatIsRefusedForTheMomentIsAskedForMoreSeldom each time, until it is granted.
+// TestWhatIsRefusedForTheMomentIsAskedForMoreSeldom: after each temporary refusal the client waits longer,
+// until the channel is granted.
 func TestWhatIsRefusedForTheMomentIsAskedForMoreSeldom(t *testing.T) {
 	s := newScript(t)
 	c, p := s.dialled(Options{Reconnect: true, MinBackoff: time.Millisecond})
@@ -239,7 +241,8 @@ func TestWhatIsRefusedForTheMomentIsAskedForMoreSeldom(t *testing.T) {
 	}
 }
 
-// TestNothingIsKeptOfAChannelThatWasGivenUp: what was on its way still left its stream and its texts behind for ever.
+// TestNothingIsKeptOfAChannelThatWasGivenUp: before, frames that arrived after the unsubscription left a
+// stream and texts behind for ever.
 func TestNothingIsKeptOfAChannelThatWasGivenUp(t *testing.T) {
 	s := newScript(t)
 	c, p := s.dialled(Options{})
@@ -261,7 +264,8 @@ func TestNothingIsKeptOfAChannelThatWasGivenUp(t *testing.T) {
 	}
 }
 
-// TestOneValueKeepsToTheBoundOfBases, whose texts were all kept if there was no other value.
+// TestOneValueKeepsToTheBoundOfBases: before, the texts of one value were all kept if there was no other
+// value.
 func TestOneValueKeepsToTheBoundOfBases(t *testing.T) {
 	b := newBases(100)
 	told := 0
@@ -284,8 +288,8 @@ func TestOneValueKeepsToTheBoundOfBases(t *testing.T) {
 	}
 }
 
-// TestASignatureThatComesTooLateIsOfNoConcern: Auth fails for a connection that is gone, after the channel was granted on
-// the next one.
+// TestASignatureThatComesTooLateIsOfNoConcern: Auth fails for a lost connection, after the channel was
+// granted on the next one.
 func TestASignatureThatComesTooLateIsOfNoConcern(t *testing.T) {
 	s := newScript(t)
 	asked, answer := make(chan struct{}, 1), make(chan error)

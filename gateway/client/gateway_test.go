@@ -19,7 +19,7 @@ import (
 
 const patience = 3 * time.Minute
 
-// most is how many events of a channel can be resumed.
+// most is the number of events of a channel that can be resumed.
 const most = 400
 
 func within(t *testing.T) context.Context {
@@ -43,14 +43,13 @@ func newLog(t *testing.T) broker.Log {
 	return log
 }
 
-// serve runs a real node on the reference log and returns its URL and a function
-// that stops it.
+// serve runs a real node on the given log and returns its URL and a function that stops it.
 func serve(t *testing.T, log broker.Log, listen string) (string, func()) {
 	t.Helper()
 	return serveRecovering(t, log, listen, most)
 }
 
-// serveRecovering is serve with a bound for what can be resumed.
+// serveRecovering is serve with a limit of events that can be resumed.
 func serveRecovering(t *testing.T, log broker.Log, listen string, most int) (string, func()) {
 	t.Helper()
 	node, err := gateway.New(gateway.Options{
@@ -116,7 +115,7 @@ func next(t *testing.T, c *client.Client) client.Event {
 	panic("unreachable")
 }
 
-// payload is a message of a device that resembles the one before.
+// payload returns the data of a device, which resembles its previous data.
 func payload(n int) string {
 	return fmt.Sprintf(`{"device":"d%d","n":%d,"note":"Zürich, %s","values":[1,2,3,4,5,6,7,8,9,10,11,12],"label":"the quick brown fox jumps over the lazy dog","state":{"open":true,"level":%d}}`,
 		n%3, n, "the same on every message of this device, so that a delta is worth it, and long enough for that as well", n%7)
@@ -178,7 +177,7 @@ func TestDeltasOfTheRealGateway(t *testing.T) {
 			}
 			continue
 		}
-		// One in five of each of three keys is full.
+		// For each of three keys one event in five is full.
 		if forms[client.Full] != events/5 || forms[client.Delta] != events-events/5 || wire >= full {
 			t.Errorf("%s: forms %v, %d of %d bytes", s.name, forms, wire, full)
 		}
@@ -221,8 +220,7 @@ func TestSubscriptionsSurviveARestart(t *testing.T) {
 			break
 		}
 	}
-	// Both are subscribed again when both deliver; what is published before
-	// that is not promised.
+	// Both channels are subscribed again when both deliver. Delivery of earlier events is not promised.
 	seen := map[string]bool{}
 	deadline := time.After(patience)
 	for n := 4; len(seen) < 2; n++ {
@@ -241,7 +239,7 @@ func TestSubscriptionsSurviveARestart(t *testing.T) {
 func TestHistoryOfTheRealGateway(t *testing.T) {
 	url, _ := serve(t, newLog(t), "127.0.0.1:0")
 	s := api(t, url)
-	// Every character that a channel may have and a path may not.
+	// The name has every character that is allowed in a channel and has to be escaped in a path.
 	const channel = "a=b@c,d.e;f:g"
 	for n := range 25 {
 		if err := s.Publish(within(t), client.Publish{Name: "reading", Channels: []string{channel}, Data: payload(n)}); err != nil {

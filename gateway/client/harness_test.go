@@ -14,10 +14,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds every wait; nothing takes that long unless it fails.
+// patience bounds every wait. Only a failing test waits that long.
 const patience = 3 * time.Minute
 
-// script is a server that the test speaks for: real sockets, made-up sentences.
+// script is a server whose frames the test writes, on real sockets.
 type script struct {
 	t     *testing.T
 	url   string
@@ -63,13 +63,13 @@ func newScript(t *testing.T) *script {
 	return s
 }
 
-// next is the next connection of a client.
+// next returns the next connection of a client.
 func (s *script) next() *peer {
 	s.t.Helper()
 	return await(s.t, s.peers, "a connection")
 }
 
-// greeted is the next connection, greeted.
+// greeted returns the next connection, after connection_established.
 func (s *script) greeted() *peer {
 	s.t.Helper()
 	p := s.next()
@@ -118,7 +118,7 @@ func within(t *testing.T) context.Context {
 	return ctx
 }
 
-// dialled is a client of the script and its connection there.
+// dialled returns a client of the script and its connection.
 func (s *script) dialled(opt Options) (*Client, *peer) {
 	s.t.Helper()
 	opt.URL, opt.Key = s.url, "key"

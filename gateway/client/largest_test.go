@@ -9,8 +9,9 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// TestTheLargestEventComesThrough: one of a megabyte, the most that an app may allow, has six in a frame if each of its
-// characters needs an escape. A client that took less lost its connection to it, came back for it, and lost that as well.
+// TestTheLargestEventComesThrough: an event of a megabyte, the most that an app may allow, is six megabytes
+// in a frame if each character needs an escape. Before, a client with a lower limit lost its connection to
+// it, resumed, and lost the next one as well.
 func TestTheLargestEventComesThrough(t *testing.T) {
 	for _, protocol := range []pusher.Dialect{pusher.V1, pusher.V2} {
 		log := newLog(t)

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestTime03ItemsAreWrittenAndReadAsJSONIs: the fast ways give what encoding/json does.
+// TestTime03ItemsAreWrittenAndReadAsJSONIs: the fast encoder and parser agree with encoding/json.
 func TestTime03ItemsAreWrittenAndReadAsJSONIs(t *testing.T) {
 	key, hint := "k\"<", false
 	for name, i := range map[string]HistoryItem{
@@ -44,7 +44,7 @@ func TestTime03ItemsAreWrittenAndReadAsJSONIs(t *testing.T) {
 	}
 }
 
-// TestTime03LinesThatBreakOff give what came before and an error, wherever they break.
+// TestTime03LinesThatBreakOff: a response that is cut off anywhere gives the items before that and an error.
 func TestTime03LinesThatBreakOff(t *testing.T) {
 	const whole = `{"serial":1,"message":{"data":"a"}}` + "\n" + `{"gap":{"after_serial":1}}` + "\n" + `{"serial":3,"message":{"data":"b"}}` + "\n" +
 		`{"end":{"has_more":true,"continuity":{"stream_id":"e"}}}` + "\n"

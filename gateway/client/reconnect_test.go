@@ -15,7 +15,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// wires dial any of some gateways and can cut what they dialled.
+// wires dials any of several gateways and can cut the connections.
 type wires struct {
 	mu    sync.Mutex
 	rand  *rand.Rand
@@ -36,7 +36,7 @@ func (w *wires) dial(ctx context.Context, network, _ string) (net.Conn, error) {
 	return conn, err
 }
 
-// cut ends every connection that is open.
+// cut closes every open connection.
 func (w *wires) cut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -46,7 +46,7 @@ func (w *wires) cut() {
 	w.conns = nil
 }
 
-// witness keeps what a client reports.
+// witness records what a client reports.
 type witness struct {
 	mu        sync.Mutex
 	gaps      []client.Gap
@@ -72,8 +72,8 @@ func (w *witness) status(s client.Status) {
 	}
 }
 
-// Connections are cut at random while events are published through two gateways on one log.
-// Every client gets each event once and in order, with deltas and without.
+// TestTime05EveryEventOnceOverReconnects: connections are cut at random while events are published through
+// two gateways on one log. Every client gets each event once and in order, with deltas and without.
 func TestTime05EveryEventOnceOverReconnects(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -149,7 +149,8 @@ func TestTime05EveryEventOnceOverReconnects(t *testing.T) {
 	}
 }
 
-// What begins with a part of the past begins with it once, also when the connection is lost.
+// TestTime05RewindAndLatest: a subscription with a rewind or a snapshot gets it once, even if the connection
+// is lost.
 func TestTime05RewindAndLatest(t *testing.T) {
 	log := newLog(t)
 	url, _ := serve(t, log, "127.0.0.1:0")
@@ -225,7 +226,8 @@ func take[T any](t *testing.T, from <-chan T) T {
 	panic("unreachable")
 }
 
-// A client that was away for longer than can be resumed is told what it missed, and goes on.
+// TestTime05AGapIsTold: a client that was away for longer than can be resumed is told how much it missed, and
+// goes on.
 func TestTime05AGapIsTold(t *testing.T) {
 	log := newLog(t)
 	url, _ := serve(t, log, "127.0.0.1:0")
@@ -281,8 +283,8 @@ func TestTime05AGapIsTold(t *testing.T) {
 			if len(got.Gaps) != 1 || got.Gaps[0].Code != c.code || got.Gaps[0].Channel != channel || got.Gaps[0].After < first.Serial {
 				t.Fatalf("got %+v", got)
 			}
-			// That it is too much may be found out when a part of it has come. And the gateway may not have heard of the
-			// last ones yet, which come live then.
+			// The server may find out that it is too much after it has sent a part. The gateway may also not
+			// have received the last events yet, which then come live.
 			came := got.Gaps[0].After - first.Serial
 			if missed := came + got.Gaps[0].Most(); c.code == "position_expired" && (missed <= most || missed > 2*most-1) {
 				t.Errorf("at most %d missed of %d: %+v", missed, 2*most-1, got.Gaps[0])
@@ -291,7 +293,7 @@ func TestTime05AGapIsTold(t *testing.T) {
 				t.Error("no reason")
 			}
 			if c.code == client.NotRecoverable {
-				// The answer to the subscription is not awaited by anything that could be told.
+				// No report could say when the subscription is answered.
 				if err := one.Subscribe(within(t), channel); err != nil {
 					t.Fatal(err)
 				}
@@ -302,7 +304,7 @@ func TestTime05AGapIsTold(t *testing.T) {
 					t.Fatalf("event %d of what came is %s", n, ev.Data)
 				}
 			}
-			// What the gateway had not heard yet when it was subscribed to comes live.
+			// Events that the gateway had not received at the subscription come live.
 			for ev := next(t, one); ev.Data != payload(2*most); ev = next(t, one) {
 				if ev.Serial > 0 && ev.Serial <= got.Gaps[0].After {
 					t.Fatalf("got %s", ev.Data)
@@ -312,8 +314,8 @@ func TestTime05AGapIsTold(t *testing.T) {
 	}
 }
 
-// Who subscribes while much is published gets deltas that it can decode, also when what it
-// waited for is no longer in memory and is read from the log.
+// TestTime05DeltasBehindWhatWasReadAgain: a client that subscribes while much is published can decode its
+// deltas, even if events that it waited for have left memory and are read from the log.
 func TestTime05DeltasBehindWhatWasReadAgain(t *testing.T) {
 	log := newLog(t)
 	url, _ := serveRecovering(t, log, "127.0.0.1:0", 3)
@@ -343,8 +345,8 @@ func TestTime05DeltasBehindWhatWasReadAgain(t *testing.T) {
 	}
 }
 
-// Events that excluded the socket that a client was do not come when it is another one, and
-// deltas start from nothing that it has not, however often it comes back.
+// TestTime05WhatExcludedAFormerSocketStaysAway: events that excluded the former socket of a client are not
+// sent to its new one, and no delta is against a text that it does not have, however often it reconnects.
 func TestTime05WhatExcludedAFormerSocketStaysAway(t *testing.T) {
 	log := newLog(t)
 	url, _ := serve(t, log, "127.0.0.1:0")

@@ -14,7 +14,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// second is a client of the second dialect, and what it reports.
+// second returns a V2 client, its connection, and what it reports.
 func (s *script) second(opt Options) (*Client, *peer, chan Status) {
 	s.t.Helper()
 	states := make(chan Status, 100)
@@ -44,7 +44,7 @@ func (s *script) greetedAs(id string) *peer {
 
 const subscribeTo = `{"event":"sockudo:subscribe","data":{"channel":"%s","auth":""%s}}`
 
-// announced is what a subscription says that is resumed.
+// announced is the member by which a subscription announces a resume.
 const announced = `,"resumes":true`
 
 // granted answers a subscription at a position.
@@ -110,8 +110,8 @@ func datas(t *testing.T, c *Client, n int) (all []string) {
 	return all
 }
 
-// The positions that a client resumes from are those of the success frame, of events, and of
-// the summary, whichever is last.
+// TestTime05PositionsOfAClient: a client resumes from the last position of a success frame, an event or a
+// summary.
 func TestTime05PositionsOfAClient(t *testing.T) {
 	s := newScript(t)
 	c, p, states := s.second(Options{})
@@ -119,7 +119,7 @@ func TestTime05PositionsOfAClient(t *testing.T) {
 	p = s.lose(p, states, "2.2")
 	p.expect(fmt.Sprintf(subscribeTo, "a", announced))
 	p.expect(resumeOf(`"a":{"stream_id":"s1","serial":7}`, "1.1"))
-	// The subscription begins at 9; 8 and 9 are replayed, 11 came live meanwhile.
+	// The subscription begins at 9. 8 and 9 are replayed, and 11 came live meanwhile.
 	p.send(success("a", "s1", 9), event("a", "s1", 11), event("a", "s1", 8), event("a", "s1", 9), summaryOf("a", "s1", 10, 2))
 	if diff := cmp.Diff([]string{"11", "8", "9"}, datas(t, c, 3)); diff != "" {
 		t.Error(diff)
@@ -130,13 +130,13 @@ func TestTime05PositionsOfAClient(t *testing.T) {
 	p = s.lose(p, states, "3.3")
 	p.expect(fmt.Sprintf(subscribeTo, "a", announced))
 	p.expect(resumeOf(`"a":{"stream_id":"s1","serial":11,"last_message_id":"ma-11"}`, "2.2"))
-	// It is cut off before the summary: what came live is no place to go on from.
+	// The connection is cut before the summary: the position of a live event is not one to resume from.
 	p.send(success("a", "s1", 14), event("a", "s1", 12), event("a", "s1", 15))
 	datas(t, c, 2)
 	p = s.lose(p, states, "4.4")
 	p.expect(fmt.Sprintf(subscribeTo, "a", announced))
 	p.expect(resumeOf(`"a":{"stream_id":"s1","serial":12,"last_message_id":"ma-12"}`, "3.3"))
-	// Repeats are dropped, and events without a place have none.
+	// Repeated events are dropped, and an event without a serial changes no position.
 	p.send(success("a", "s1", 15), event("a", "s1", 13), event("a", "s1", 14), event("a", "s1", 15), summaryOf("a", "s1", 15, 3),
 		event("a", "s1", 13), `{"event":"e","channel":"a","data":"fleeting","message_id":"f"}`)
 	if diff := cmp.Diff([]string{"13", "14", "fleeting"}, datas(t, c, 3)); diff != "" {
@@ -148,14 +148,14 @@ func TestTime05PositionsOfAClient(t *testing.T) {
 	p.expect(resumeOf(`"a":{"stream_id":"s1","serial":15,"last_message_id":"ma-15"}`, "4.4"))
 }
 
-// A client that takes deltas says since when it has its bases; not so where it has not.
+// TestTime05BasesOfAClient: a client with deltas says since when it has all bases, if it has any.
 func TestTime05BasesOfAClient(t *testing.T) {
 	s := newScript(t)
 	c, p, states := s.second(Options{Delta: true, Algorithms: []string{"fossil"}})
 	const enable = `{"event":"sockudo:enable_delta_compression","data":{"algorithms":["fossil"]}}`
 	p.expect(enable)
 	p.wants(c, "market", "s1", 7)
-	// Numbers are above serials by a salt.
+	// A sequence number is a serial plus a salt.
 	salted := func(serial, salt uint32) string {
 		return fmt.Sprintf(`{"event":"tick","channel":"market","data":%s,"message_id":"m%d","stream_id":"s1","serial":%d,"sequence":%d,"conflation_key":"BTC"}`,
 			data("BTC", int(serial)), serial, serial, serial+salt)
@@ -200,13 +200,14 @@ func TestTime05BasesOfAClient(t *testing.T) {
 		p.send(success("market", "s1", serial), summaryOf("market", "s1", serial, 0))
 		await(t, states, "the summary")
 	}
-	// A base of before another life of the channel is none.
+	// A base of another epoch of the channel does not count.
 	p.send(`{"event":"tick","channel":"market","data":"x","message_id":"n1","stream_id":"s2","serial":1,"sequence":1,"conflation_key":"BTC"}`, delta(25, 24))
 	datas(t, c, 1)
 	p.expect(`{"event":"sockudo:delta_sync_error","data":{"channel":"market"}}`)
 }
 
-// Channels that need a signature are asked for later; their positions wait at the server.
+// TestTime05PositionsOfSignedChannelsComeFirst: channels that need a signature are subscribed to later, and
+// their positions wait on the server.
 func TestTime05PositionsOfSignedChannelsComeFirst(t *testing.T) {
 	s := newScript(t)
 	c, p, states := s.second(Options{Auth: func(_, _ string) (string, string, error) { return "", "", nil }})
@@ -231,7 +232,7 @@ func TestTime05PositionsOfSignedChannelsComeFirst(t *testing.T) {
 	}
 }
 
-// What cannot be had is told, with numbers, and the channel goes on with what is live.
+// TestTime05GapsOfAClient: a gap is reported with numbers, and the channel goes on live.
 func TestTime05GapsOfAClient(t *testing.T) {
 	const failed = `{"event":"sockudo:resume_failed","channel":"a","data":"{\"channel\":\"a\",\"code\":\"position_expired\",\"reason\":\"too far\",\"expected_stream_id\":\"s1\",\"current_stream_id\":\"s1\",\"oldest_available_serial\":40,\"newest_available_serial\":50}"}`
 	expired := Gap{Channel: "a", Code: "position_expired", Reason: "too far", After: 7, Expected: "s1", Current: "s1", Live: 50, Oldest: 40, Newest: 50}
@@ -303,7 +304,7 @@ func TestTime05GapsOfAClient(t *testing.T) {
 		if st := await(t, states, "the return"); st.Recovered == nil || len(st.Recovered.Gaps) != 1 || st.Recovered.Gaps[0].Code != NotRecoverable {
 			t.Errorf("got %+v", st)
 		}
-		p.expect(fmt.Sprintf(subscribeTo, "a", "")) // and resumes from nowhere
+		p.expect(fmt.Sprintf(subscribeTo, "a", "")) // it resumes from no position
 		p.send(success("a", "s1", 9), unreadable)
 		await(t, states, "the gap")
 		p.send(event("a", "s1", 10))
@@ -327,8 +328,8 @@ func TestTime05GapsOfAClient(t *testing.T) {
 	})
 }
 
-// A subscription that begins with the past asks for it again until it has it, and then goes
-// on from where it is.
+// TestTime05ABeginningThatWasCutOff: a client repeats the request of a rewind or snapshot until it is
+// complete, and then resumes from its position.
 func TestTime05ABeginningThatWasCutOff(t *testing.T) {
 	for _, c := range []struct {
 		option SubscribeOption
@@ -370,7 +371,7 @@ func TestTime05ABeginningThatWasCutOff(t *testing.T) {
 		}
 		if c.again {
 			p.expect(fmt.Sprintf(subscribeTo, "a", c.member))
-			// What came of it before is not told twice.
+			// The part that came before is not delivered again.
 			p.send(success("a", "s1", 10))
 			p.send(c.sends...)
 			p.send(event("a", "s1", 11))
@@ -384,8 +385,8 @@ func TestTime05ABeginningThatWasCutOff(t *testing.T) {
 	}
 }
 
-// A channel that cannot be signed any more when the client comes back is given up, and not in
-// silence.
+// TestTime05ASignatureThatIsRefusedOnTheWayBackIsTold: a channel that cannot be signed any more after a
+// reconnect is given up, and this is reported.
 func TestTime05ASignatureThatIsRefusedOnTheWayBackIsTold(t *testing.T) {
 	s := newScript(t)
 	signed := 0
@@ -405,7 +406,8 @@ func TestTime05ASignatureThatIsRefusedOnTheWayBackIsTold(t *testing.T) {
 	}
 }
 
-// However many channels a client has, its positions travel in messages that a server takes.
+// TestTime05ManyPositions: the positions of any number of channels are sent in messages that a server
+// accepts.
 func TestTime05ManyPositions(t *testing.T) {
 	s := newScript(t)
 	c, p, states := s.second(Options{})
@@ -433,8 +435,8 @@ func TestTime05ManyPositions(t *testing.T) {
 	}
 }
 
-// A channel without events has serial 0. The id of its success frame says where it begins
-// exactly, and that is where the client resumes from and holds bases since.
+// TestV207AClientBeginsInAnEmptyChannel: a channel without events has serial 0. The id of its success frame
+// contains the exact position, from which the client resumes and counts its bases.
 func TestV207AClientBeginsInAnEmptyChannel(t *testing.T) {
 	s := newScript(t)
 	c, p, states := s.second(Options{})
@@ -451,7 +453,7 @@ func TestV207AClientBeginsInAnEmptyChannel(t *testing.T) {
 	p = s.lose(p, states, "2.2")
 	p.expect(fmt.Sprintf(subscribeTo, "a", announced))
 	p.expect(resumeOf(`"a":{"stream_id":"s1","serial":7}`, "1.1"))
-	// It is empty there still: what comes before the summary and lies above is live.
+	// The channel is still empty there: an event before the summary with a higher serial is live.
 	grant("at:9:g-2")
 	p.send(event("a", "s1", 11), summaryOf("a", "s1", 9, 0))
 	datas(t, c, 1)

@@ -15,8 +15,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// api is a server that checks signatures as the real one does and keeps what it
-// was asked.
+// api is a server that checks signatures like the real one and records the requests.
 type api struct {
 	t        *testing.T
 	requests chan asked
@@ -80,8 +79,8 @@ func TestPublishIsSignedAsTheWorkedExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := <-a.requests
-	// The body has another order of members than the example of protocol
-	// section 2.1, so its signature differs; the server's check is what counts.
+	// The members of the body are in another order than in the example of protocol section 2.1, so the
+	// signature differs. The server's check decides.
 	want := asked{"POST", "/apps/4711/events", `{"name":"price-update","data":"{\"symbol\":\"AAPL\",\"price\":150.25}","channels":["ticker-AAPL"]}`, got.auth}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(asked{})); diff != "" {
 		t.Errorf("request (-want +got):\n%s", diff)
@@ -105,7 +104,7 @@ func TestBatch(t *testing.T) {
 	}
 }
 
-// TestTime03BatchStored asks where events are, of servers that know that.
+// TestTime03BatchStored requests the positions of stored events, from servers that support it.
 func TestTime03BatchStored(t *testing.T) {
 	a, s := newAPI(t)
 	a.answer = `{"batch":[{"serial":7,"stream_id":"s1","duplicate":true},{"serial":9,"stream_id":"s1","duplicate":false}]}`

@@ -5,14 +5,14 @@ import (
 	"testing"
 )
 
-// withSnapshot is a success frame that announces a snapshot of the app's own configuration.
+// withSnapshot returns a success frame that announces a snapshot which the app's configuration provides.
 func withSnapshot(channel, stream string, serial int) string {
 	return fmt.Sprintf(`{"event":"sockudo_internal:subscription_succeeded","channel":%q,"data":"{\"attach_serial\":%d,\"snapshot\":true}","stream_id":%q,"serial":%d}`,
 		channel, serial, stream, serial)
 }
 
-// TestTime04ASnapshotOfTheAppThatWasCutOff: nobody asked for it, and still what did not come of it
-// comes the next time: such a subscription is asked for again, and not resumed in its middle.
+// TestTime04ASnapshotOfTheAppThatWasCutOff: the client did not request the snapshot, and still gets all of it
+// after a reconnect: such a subscription is requested again, and not resumed in the middle.
 func TestTime04ASnapshotOfTheAppThatWasCutOff(t *testing.T) {
 	const (
 		complete = `{"event":"sockudo:snapshot_complete","channel":"a","data":{"count":1,"complete":true}}`
@@ -21,9 +21,10 @@ func TestTime04ASnapshotOfTheAppThatWasCutOff(t *testing.T) {
 	)
 	for _, c := range []struct {
 		name  string
-		sends []string // by the first connection, behind the success frame
-		says  string   // what the second one is resumed from, empty for a subscription anew
-		// back is what the second connection sends then, and third what the third is resumed from.
+		sends []string // from the first connection, after the success frame
+		says  string   // the position from which the second connection resumes, empty for a new subscription
+		// back is what the second connection sends then, and third the position from which the third one
+		// resumes.
 		back  []string
 		third string
 	}{
@@ -68,7 +69,7 @@ func TestTime04ASnapshotOfTheAppThatWasCutOff(t *testing.T) {
 				}
 				next := s.greetedAs("2.2")
 				await(t, heard, "the greeting")
-				// What the return before brought may be told after the connection of that was lost.
+				// The result of the previous reconnect may be reported after its connection was lost.
 				for st := await(t, states, "the return"); !st.Connected || st.Recovered != nil && len(st.Recovered.Gaps) > 0; st = await(t, states, "the return") {
 					if !st.Connected {
 						t.Errorf("told %+v", st)
