@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// eachKind has something tried with a socket without TLS and with it, its connection, and its peer.
+// eachKind calls try with a socket without TLS and with one with TLS, its connection, and its peer.
 func eachKind(t *testing.T, try func(what string, s *Socket, conn, peer net.Conn)) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -36,9 +36,9 @@ func eachKind(t *testing.T, try func(what string, s *Socket, conn, peer net.Conn
 	}
 }
 
-// TestTime06APeerThatVanishes: who reads an event stream sends nothing, so it is his kernel that
-// shows that he is there. One that acknowledges nothing any more is given up when he should have,
-// with TLS and without, and not after the quarter of an hour for which a kernel tries.
+// TestTime06APeerThatVanishes: the reader of an event stream sends nothing, so only its kernel shows that it
+// is there. A peer that acknowledges nothing is given up after the expected time, with TLS and without, and
+// not after the quarter of an hour for which a kernel tries.
 func TestTime06APeerThatVanishes(t *testing.T) {
 	eachKind(t, func(what string, s *Socket, conn, _ net.Conn) {
 		s.ExpectAnswer(90 * time.Second)
@@ -57,10 +57,10 @@ func TestTime06APeerThatVanishes(t *testing.T) {
 	a, b := net.Pipe()
 	defer a.Close()
 	defer b.Close()
-	(&Socket{conn: a}).ExpectAnswer(time.Second) // which has no such thing
+	(&Socket{conn: a}).ExpectAnswer(time.Second) // a pipe has no such option
 }
 
-// TestWhatNobodyHasRead: what a peer sent is unread until somebody reads it, with TLS and without.
+// TestWhatNobodyHasRead: Unread reports bytes that have arrived and were not read, with TLS and without.
 func TestWhatNobodyHasRead(t *testing.T) {
 	eachKind(t, func(what string, s *Socket, conn, peer net.Conn) {
 		if s.Unread() {

@@ -15,7 +15,7 @@ import (
 
 const patience = 2 * time.Minute
 
-// securePair is a socket over TLS on a connection with small buffers, and its peer.
+// securePair returns a socket over TLS on a connection with small buffers, and its peer.
 func securePair(t *testing.T, kind *Kind, version uint16) (*hand, *Writer, *Socket, *tls.Conn) {
 	t.Helper()
 	a := certstest.New(t)
@@ -51,7 +51,7 @@ func securePair(t *testing.T, kind *Kind, version uint16) (*hand, *Writer, *Sock
 	}
 	h := &hand{}
 	group := newGroup(64 << 20)
-	group.opt.Linger = patience // The peer may be slow to read what comes last.
+	group.opt.Linger = patience // the peer may be slow to read the last bytes
 	w := group.NewWriter(h)
 	s := w.Open(near, kind)
 	t.Cleanup(func() {
@@ -62,8 +62,8 @@ func securePair(t *testing.T, kind *Kind, version uint16) (*hand, *Writer, *Sock
 	return h, w, s, peer
 }
 
-// until flushes what the loop was told of until something holds. It rests in between: a loop that only yields
-// keeps the runtime from asking the network, but every ten milliseconds.
+// until flushes the marked outboxes until holds reports true. It sleeps in between: with a loop that only
+// yields, the runtime polls the network only every ten milliseconds.
 func (h *hand) until(t *testing.T, w *Writer, what string, holds func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !holds(); <-time.After(50 * time.Microsecond) {
@@ -74,8 +74,8 @@ func (h *hand) until(t *testing.T, w *Writer, what string, holds func() bool) {
 	}
 }
 
-// TestRun01FramesLeaveInOrderOverTLS lets a peer begin to read when nothing is taken any more. What
-// is shared stays as it is, and everything arrives in order, with the farewell of TLS behind it.
+// TestRun01FramesLeaveInOrderOverTLS: the peer begins to read when the socket takes no more. Shared frames
+// are unchanged, and everything arrives in order, followed by close_notify.
 func TestRun01FramesLeaveInOrderOverTLS(t *testing.T) {
 	for name, version := range map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13} {
 		t.Run(name, func(t *testing.T) {
@@ -136,8 +136,8 @@ func TestRun01FramesLeaveInOrderOverTLS(t *testing.T) {
 	}
 }
 
-// TestRun01TheFarewellWaitsForRoom ends a connection while the kernel takes nothing: what was sent arrives all
-// the same when the peer reads, with the farewell of TLS behind it.
+// TestRun01TheFarewellWaitsForRoom ends a connection while the kernel takes nothing: once the peer reads,
+// everything that was sent arrives, followed by close_notify.
 func TestRun01TheFarewellWaitsForRoom(t *testing.T) {
 	for name, version := range map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13} {
 		t.Run(name, func(t *testing.T) {
@@ -157,8 +157,8 @@ func TestRun01TheFarewellWaitsForRoom(t *testing.T) {
 	}
 }
 
-// TestRun01AShardNeverWaitsForTLS flushes to a peer that reads nothing: it returns, and what waits
-// is bounded and counted.
+// TestRun01AShardNeverWaitsForTLS: a flush to a peer that reads nothing returns, and the waiting bytes are
+// bounded and counted.
 func TestRun01AShardNeverWaitsForTLS(t *testing.T) {
 	h, w, s, _ := securePair(t, &Kind{Frames: 1 << 12, Bytes: 1 << 20, Last: last}, 0)
 	f := frameOf(strings.Repeat("x", 64<<10))
@@ -186,8 +186,8 @@ func TestRun01AShardNeverWaitsForTLS(t *testing.T) {
 	}
 }
 
-// TestRun01APeerThatWantsNewKeysIsBounded takes nothing, and lets the TLS layer answer again and
-// again on its own.
+// TestRun01APeerThatWantsNewKeysIsBounded: the peer reads nothing and makes the TLS layer answer again and
+// again. The bytes of these answers are bounded.
 func TestRun01APeerThatWantsNewKeysIsBounded(t *testing.T) {
 	c := &Carrier{taken: true, fd: -1, limit: ownTalk}
 	var err error
@@ -200,7 +200,7 @@ func TestRun01APeerThatWantsNewKeysIsBounded(t *testing.T) {
 	}
 }
 
-// TestRun01AClosedSocketIsNotWrittenTo closes while something waits.
+// TestRun01AClosedSocketIsNotWrittenTo closes a socket while bytes wait.
 func TestRun01AClosedSocketIsNotWrittenTo(t *testing.T) {
 	h, w, s, _ := securePair(t, &Kind{Frames: 1 << 12, Bytes: 1 << 20, Last: last}, 0)
 	for s.Send(frameOf(strings.Repeat("x", 64<<10))) {
@@ -214,7 +214,7 @@ func TestRun01AClosedSocketIsNotWrittenTo(t *testing.T) {
 		t.Errorf("writing ends with %v", err)
 	}
 	h.until(t, w, "writing has failed", func() bool {
-		s.Send(frameOf("x")) // what was on its way may have gone out before the end
+		s.Send(frameOf("x")) // earlier bytes may have gone out before the close
 		return s.Gone()
 	})
 	s.Retire()

@@ -16,11 +16,11 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// hand is a loop that nobody runs, so that a test has its steps in its hand.
+// hand is a loop without a goroutine, whose steps the test takes.
 type hand struct {
 	mu      sync.Mutex
 	dirtied []*Outbox
-	// caught and forgotten are the outboxes that CatchUp and Forget were called for.
+	// caught and forgotten are the outboxes for which CatchUp and Forget were called.
 	caught, forgotten []*Outbox
 	catchUp           func(*Outbox)
 }
@@ -40,7 +40,7 @@ func (h *hand) CatchUp(o *Outbox) {
 
 func (h *hand) Forget(o *Outbox) { h.forgotten = append(h.forgotten, o) }
 
-// marked takes the outboxes that the loop was told of.
+// marked returns the outboxes marked since the last call.
 func (h *hand) marked() []*Outbox {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -49,14 +49,14 @@ func (h *hand) marked() []*Outbox {
 	return all
 }
 
-// flush does what a loop does with the outboxes that it was told of.
+// flush does what a loop does with its marked outboxes.
 func (h *hand) flush(w *Writer) {
 	for _, o := range h.marked() {
 		w.Flush(o)
 	}
 }
 
-// last is the frame of a socket that is given up.
+// last is the frame sent to a socket that is given up.
 var last = NewFrame([]byte("given up"), 0)
 
 func newGroup(total int64) *Group {
@@ -65,7 +65,7 @@ func newGroup(total int64) *Group {
 
 func frameOf(text string) *Frame { return NewFrame([]byte(text), 0) }
 
-// leaving is a socket of which the peer takes nothing.
+// leaving returns a socket whose peer reads nothing.
 func leaving(t *testing.T) (*hand, *Writer, *Socket) {
 	h := &hand{}
 	w := newGroup(1 << 20).NewWriter(h)
@@ -74,7 +74,7 @@ func leaving(t *testing.T) (*hand, *Writer, *Socket) {
 	return h, w, w.Open(near, &Kind{Frames: 100, Bytes: 1 << 20, Last: last})
 }
 
-// duringWrite flushes an outbox and does something while the write is going on.
+// duringWrite flushes an outbox and calls what during the write.
 func duringWrite(w *Writer, s *Socket, what func()) {
 	s.mu.Lock()
 	done := make(chan struct{})
@@ -99,7 +99,7 @@ func (w *Writer) spare() int {
 	return len(w.free)
 }
 
-// A connection that leaves while its last frame is written must not leave a writer
+// TestTrust11LeavingDuringAWrite: a connection that ends while its last frame is written leaves no writer
 // behind that uses its record.
 func TestTrust11LeavingDuringAWrite(t *testing.T) {
 	for _, more := range []bool{false, true} {
@@ -127,8 +127,8 @@ func TestTrust11LeavingDuringAWrite(t *testing.T) {
 	}
 }
 
-// A record that a writer uses is not given to another connection, although the loop was
-// told of it once more.
+// TestTrust11LeavingWhileAWriterWaits: a record in use by a writer is not given to another connection, even
+// if it is marked once more.
 func TestTrust11LeavingWhileAWriterWaits(t *testing.T) {
 	h, w, s := leaving(t)
 	s.Send(frameOf("over"))
@@ -148,7 +148,8 @@ func TestTrust11LeavingWhileAWriterWaits(t *testing.T) {
 	}
 }
 
-// A socket that is gone reaches nobody by the record that another one has now.
+// TestRooms04WhoIsGoneReachesNobody: a socket that has ended reaches no connection through its record, which
+// another socket may have now.
 func TestRooms04WhoIsGoneReachesNobody(t *testing.T) {
 	h, w, gone := leaving(t)
 	gone.Retire()

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A look tells what waits and since when, for the socket that has the outbox and no other.
+// TestRun05LookAtWhatWaits: Look reports what waits and since when, only for the socket that owns the outbox.
 func TestRun05LookAtWhatWaits(t *testing.T) {
 	h := &hand{}
 	w := newGroup(1 << 20).NewWriter(h)
@@ -35,7 +35,7 @@ func TestRun05LookAtWhatWaits(t *testing.T) {
 		t.Errorf("ending: %+v", got)
 	}
 	s.out.mu.Lock()
-	s.out.sock = nil // as if the record were that of another one
+	s.out.sock = nil // as if another socket owned the record
 	s.out.mu.Unlock()
 	if got := s.Look(); got != (Look{Leaving: true}) {
 		t.Errorf("another one's: %+v", got)
@@ -47,7 +47,7 @@ func TestRun05LookAtWhatWaits(t *testing.T) {
 	s.out.mu.Unlock()
 }
 
-// A second form of a frame, and a copy, carry the same event.
+// TestRun05FormsKnowTheirEvent: another form of a frame, and a copy, keep the time of its event.
 func TestRun05FormsKnowTheirEvent(t *testing.T) {
 	at := time.UnixMilli(1_700_000_000_000)
 	f := NewFrame([]byte("x"), 0).Of(at)

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// piped is a socket over a pipe, of which the test has the other end.
+// piped returns a socket over a pipe, and the other end of the pipe.
 func piped(t *testing.T, w *Writer, kind *Kind) (*Socket, net.Conn) {
 	t.Helper()
 	near, far := net.Pipe()
@@ -20,7 +20,7 @@ func piped(t *testing.T, w *Writer, kind *Kind) (*Socket, net.Conn) {
 	return w.Open(near, kind), far
 }
 
-// TestTrust08TheSlowestGoFirst weighs sockets by what they hold and for how long.
+// TestTrust08TheSlowestGoFirst: sockets are closed by how much they hold and for how long.
 func TestTrust08TheSlowestGoFirst(t *testing.T) {
 	h := &hand{}
 	g := newGroup(1000 << 10)
@@ -49,8 +49,8 @@ func TestTrust08TheSlowestGoFirst(t *testing.T) {
 	}
 }
 
-// Frames leave in order and whole, whether the peer reads them or not meanwhile, and nothing
-// is held in the end.
+// TestRooms04FramesLeaveInOrder: frames leave whole and in order, whether the peer reads meanwhile or not,
+// and no bytes are held in the end.
 func TestRooms04FramesLeaveInOrder(t *testing.T) {
 	h := &hand{}
 	g := newGroup(1 << 20)
@@ -83,7 +83,7 @@ func TestRooms04FramesLeaveInOrder(t *testing.T) {
 	}
 }
 
-// Each kind has bounds and a last frame of its own, and a form of frames.
+// TestRooms04KindsOfSockets: each kind of sockets has its own bounds, last frame and form of frames.
 func TestRooms04KindsOfSockets(t *testing.T) {
 	h := &hand{}
 	g := newGroup(1 << 20)
@@ -122,7 +122,8 @@ func TestRooms04KindsOfSockets(t *testing.T) {
 	}
 }
 
-// Who offers keeps what is refused, and is asked again when the socket has taken everything.
+// TestRooms04RefusedIsOfferedAgain: the owner keeps a refused frame, and CatchUp is called when the socket
+// has taken everything.
 func TestRooms04RefusedIsOfferedAgain(t *testing.T) {
 	h := &hand{}
 	g := newGroup(1 << 20)
@@ -152,7 +153,8 @@ func TestRooms04RefusedIsOfferedAgain(t *testing.T) {
 	}
 }
 
-// A frame that several wait for counts once, and is gone with the last one.
+// TestRooms04AnItemCountsOnce: a frame that waits in several queues counts once, and its bytes are released
+// with the last.
 func TestRooms04AnItemCountsOnce(t *testing.T) {
 	b := &newGroup(1 << 20).budget
 	f := NewFrame(make([]byte, 1000), 0)
@@ -169,8 +171,8 @@ func TestRooms04AnItemCountsOnce(t *testing.T) {
 	}
 }
 
-// An outbox agrees with a plain list about what it takes, what it hands out and whom it wakes, so that its bounds
-// stay what they are however much has passed through it.
+// TestAnOutboxAgreesWithAPlainList: an outbox accepts, returns and wakes like a plain list, so that its
+// bounds hold however much has passed through it.
 func TestAnOutboxAgreesWithAPlainList(t *testing.T) {
 	w := newGroup(1 << 20).NewWriter(&hand{})
 	for seed := range uint64(40) {
@@ -226,7 +228,7 @@ func TestAnOutboxAgreesWithAPlainList(t *testing.T) {
 				t.Fatalf("seed %d, step %d: %d bytes in %d frames, want %d in %d", seed, step, o.queued, o.count, sum, len(want))
 			}
 		}
-		// What does not fit ends it: the last frame alone leaves, and nothing comes after it.
+		// A frame that does not fit ends the socket: only the last frame leaves, and nothing follows it.
 		for got := Queued; got != Overflowed; {
 			if got = o.Push(NewFrame(make([]byte, kind.Bytes), 0)); got != Queued && got != Wakes && got != Overflowed {
 				t.Fatalf("seed %d: %d", seed, got)

@@ -11,7 +11,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// RFC 7692 section 7: an offer is taken as it is or not at all.
+// TestDeflateOffers: RFC 7692 section 7, an offer is accepted as it is or not at all.
 func TestDeflateOffers(t *testing.T) {
 	for offer, want := range map[string]bool{
 		"permessage-deflate":                                                         true,
@@ -42,8 +42,8 @@ func TestDeflateOffers(t *testing.T) {
 	}
 }
 
-// A compressed frame is made once, says that it is compressed, and inflates to the text. What
-// is not worth it, or is no single text frame, stays as it is.
+// TestPacked: a frame is compressed once, says so, and inflates to its text. A frame that gains nothing, or
+// is not a single text frame, is unchanged.
 func TestPacked(t *testing.T) {
 	text := strings.Repeat("steady ", 100)
 	f := Seal(append(Buffer(0), text...), Text)

@@ -17,7 +17,7 @@ func TestCloseReasonIsCutAtARune(t *testing.T) {
 	}
 }
 
-// The head says how long the payload is, at each border of RFC 6455 section 5.2.
+// TestHeads: the head states the size of the payload, at each boundary of RFC 6455 section 5.2.
 func TestHeads(t *testing.T) {
 	for size, head := range map[int]int{0: 2, 125: 2, 126: 4, 0xffff: 4, 0x10000: 10} {
 		payload := bytes.Repeat([]byte{'x'}, size)

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// patient is a peer that puts up with everything.
+// patient is a peer that ignores every callback.
 type patient struct{}
 
 func (patient) Listens()         {}
@@ -18,7 +18,7 @@ func (patient) Pace(int)         {}
 func (patient) Refuse(*BadFrame) {}
 func (patient) TooSlow()         {}
 
-// frames are some masked frames of a random kind and size, of which some are bad.
+// frames returns some masked frames of random kinds and sizes, of which some are invalid.
 func frames(rnd *rand.Rand) (b []byte) {
 	for range 1 + rnd.IntN(6) {
 		first := []byte{Fin | Text, Fin | Binary, Text, Fin, Fin | Ping, Fin | Pong, Fin | rsv1 | Text, Fin | Close, byte(rnd.Uint32())}[rnd.IntN(9)]
@@ -36,7 +36,7 @@ func frames(rnd *rand.Rand) (b []byte) {
 	return b
 }
 
-// listener notes when the connection is read.
+// listener records when the connection is read.
 type listener struct {
 	patient
 	said []string
@@ -45,7 +45,8 @@ type listener struct {
 func (l *listener) Listens()   { l.said = append(l.said, "listens") }
 func (l *listener) Pace(n int) { l.said = append(l.said, fmt.Sprint("got ", n)) }
 
-// TestWhoHandlesMessagesDoesNotListen: what came together is handled as a whole before there is silence.
+// TestWhoHandlesMessagesDoesNotListen: messages that arrived together are all handled before Listens is
+// called again.
 func TestWhoHandlesMessagesDoesNotListen(t *testing.T) {
 	l := &listener{}
 	message := []byte{0x81, 0x81, 0, 0, 0, 0, 'x'}
@@ -63,7 +64,7 @@ func TestWhoHandlesMessagesDoesNotListen(t *testing.T) {
 	}
 }
 
-// The guard must see the same frames in whatever pieces they come.
+// TestTrust11GuardInPieces: the guard sees the same frames in whatever pieces they arrive.
 func TestTrust11GuardInPieces(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -80,7 +81,7 @@ func TestTrust11GuardInPieces(t *testing.T) {
 			f, g := pieces.judge(rest[:n])
 			began, passed, rest = began+f, passed+g, rest[n:]
 		}
-		// What has come of a bad head may have been passed on before it was bad.
+		// Bytes of a bad head may have been passed on before it was known to be bad.
 		if whole.bad != pieces.bad || count != began || passed < good || passed > good+10 {
 			t.Fatalf("%x: %v, %d frames, %d bytes at once; %v, %d, %d in pieces", raw, whole.bad, count, good, pieces.bad, began, passed)
 		}
