@@ -13,7 +13,7 @@ import (
 func TestParseSignin(t *testing.T) {
 	for _, c := range []struct {
 		name, userData string
-		id             string // empty if it must be refused
+		id             string // empty if the data must be refused
 	}{
 		{"an id", `{"id":"u-7"}`, "u-7"},
 		{"US-01 odd whitespace is kept", ` { "id" : "\u0075-7" , "watchlist":["u-8"] } `, "u-7"},

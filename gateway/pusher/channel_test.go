@@ -46,7 +46,7 @@ func TestCheckChannel(t *testing.T) {
 	}
 }
 
-// TestCheckChannelAgreesWithASet compares with the sentence in the protocol.
+// TestCheckChannelAgreesWithASet compares CheckChannel with the sentence in the protocol.
 func TestCheckChannelAgreesWithASet(t *testing.T) {
 	const set = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-=@,.;:"
 	rapid.Check(t, func(t *rapid.T) {

@@ -19,7 +19,7 @@ func TestParseClientFrame(t *testing.T) {
 	nested := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
 	for _, c := range []struct {
 		name, in string
-		want     *pusher.ClientFrame // nil if it must be refused
+		want     *pusher.ClientFrame // nil if the frame must be refused
 	}{
 		{"an event alone", `{"event":"pusher:ping"}`, &pusher.ClientFrame{Event: "pusher:ping"}},
 		{"data as an object", `{"event":"e","data":{ "a" : 1 }}`, &pusher.ClientFrame{Event: "e", Data: `{ "a" : 1 }`}},
@@ -83,7 +83,8 @@ func TestParseClientFrame(t *testing.T) {
 	}
 }
 
-// What is kept for longer than a message must not be in its buffer, which is used again.
+// TestParseClientFrameKeepsNothingOfItsInput: values that outlive a message must not point into its buffer,
+// which is used again.
 func TestParseClientFrameKeepsNothingOfItsInput(t *testing.T) {
 	for name, c := range map[string]struct {
 		message string
@@ -154,14 +155,14 @@ func TestParseClientFrameKeepsNothingOfItsInput(t *testing.T) {
 	}
 }
 
-// matcher shows what a filter decides.
+// matcher prints the decisions of a filter.
 type matcher struct{ *pusher.Filter }
 
 func (m matcher) String() string {
 	return fmt.Sprint(m.Text(), m.Matches("e", map[string]string{"k": "v"}), m.Matches("e", map[string]string{"k": "w"}))
 }
 
-// depth is the naive twin of the depth check.
+// depth is a naive twin of the depth check.
 func depth(text []byte) (deepest int) {
 	at := 0
 	for dec := json.NewDecoder(bytes.NewReader(text)); ; {
@@ -179,8 +180,7 @@ func depth(text []byte) (deepest int) {
 	}
 }
 
-// firstMember is the naive twin of reading a member: the text of the first one
-// with this name.
+// firstMember is a naive twin of reading a member: the text of the first one with this name.
 func firstMember(text []byte, name string) json.RawMessage {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	if first, err := dec.Token(); err != nil || first != json.Delim('{') {
@@ -202,8 +202,7 @@ func firstMember(text []byte, name string) json.RawMessage {
 	return nil
 }
 
-// FuzzParseClientFrame compares with encoding/json, which shares no code with
-// what is tested.
+// FuzzParseClientFrame compares the parser with encoding/json, which shares no code with it.
 func FuzzParseClientFrame(f *testing.F) {
 	for _, seed := range []string{
 		`{"event":"pusher:subscribe","data":{"auth":"","channel":"orders"}}`,
@@ -267,14 +266,14 @@ func BenchmarkParseClientFrame(b *testing.B) {
 	}
 }
 
-// largeFilter is a subscription with a filter that is larger than is allowed.
+// largeFilter returns a subscription with a filter that is larger than allowed.
 func largeFilter() []byte {
 	node := `{"key":"a-long-name-of-a-tag","cmp":"eq","val":"x"}`
 	return []byte(`{"event":"pusher:subscribe","data":{"channel":"c","filter":{"op":"or","nodes":[` + strings.Repeat(node+",", 1000) + node + `]}}}`)
 }
 
-// A stranger may send one large filter after the other. Each was copied six times on its
-// way to its refusal, which kept the collector at work.
+// TestTrust09ALargeFilterIsNotCopied: a stranger may send one large filter after the other. Before, each was
+// copied six times before it was refused, which kept the garbage collector busy.
 func TestTrust09ALargeFilterIsNotCopied(t *testing.T) {
 	message := largeFilter()
 	const n = 100

@@ -45,7 +45,7 @@ func TestTime04EventText(t *testing.T) {
 	}
 }
 
-// What a publisher says can end no event and begin no field.
+// FuzzEventText: the text of a publisher cannot end an event or begin a field.
 func FuzzEventText(f *testing.F) {
 	f.Add("name", "data", false)
 	f.Add("a\nid: 1", "\r\n\r\n", true)
@@ -87,7 +87,7 @@ func TestTime04Places(t *testing.T) {
 	}
 }
 
-// Queries of event streams, with what they mean or what is wrong with them.
+// TestTime04QueriesOfEventStreams: queries of event streams, with their meaning or the mistake in them.
 func TestTime04QueriesOfEventStreams(t *testing.T) {
 	for _, c := range []struct {
 		query, id string
@@ -140,7 +140,8 @@ func TestTime04QueriesOfEventStreams(t *testing.T) {
 	}
 }
 
-// A token is good for its channels in their order, and until its time, which is a day ahead at most.
+// TestTime04TokensOfEventStreams: a token is valid for its channels in their order, and until its time, which
+// may be a day ahead at most.
 func TestTime04TokensOfEventStreams(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	for _, c := range []struct {
@@ -179,7 +180,7 @@ func TestTime04TokensOfEventStreams(t *testing.T) {
 	}
 }
 
-// What can be read is a request that means one thing, whoever wrote it.
+// FuzzEventsQuery: an accepted query is within the limits, and its positions can be written and read again.
 func FuzzEventsQuery(f *testing.F) {
 	f.Add("channel=a&channel=b&since=20", "s:1,2;00000000")
 	f.Add("channel=a&since=s%3A4&filter={}&token=x&expires=1", "")

@@ -119,8 +119,8 @@ func TestFilterRules(t *testing.T) {
 	}
 }
 
-// TestAFilterThatIsCutOff: a filter that is a parameter of an address is not a part of checked JSON, as one
-// in a frame is. What is left of it must not decide.
+// TestAFilterThatIsCutOff: a filter in a query parameter is not part of checked JSON, as one in a frame is. A
+// truncated filter must be refused.
 func TestAFilterThatIsCutOff(t *testing.T) {
 	for _, whole := range []string{
 		`{"key":"type","cmp":"in","vals":["goal","card"]}`,
@@ -195,7 +195,7 @@ func TestTrust09FilterText(t *testing.T) {
 	}
 }
 
-// The estimate must not be far below what the runtime says.
+// TestTrust09FilterSize: the estimate of a filter's size must not be far below the allocated bytes.
 func TestTrust09FilterSize(t *testing.T) {
 	many := func(n int, s string) string { return strings.TrimSuffix(strings.Repeat(s+",", n), ",") }
 	for name, raw := range map[string]string{

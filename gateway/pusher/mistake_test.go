@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestRun17ErrorsOfTypesAreInPlainWords: whoever sends a value of a wrong type reads which member it is
-// and what it must be, and no type of this program.
+// TestRun17ErrorsOfTypesAreInPlainWords: the error for a value of a wrong type names the member and the
+// wanted type, and no Go type.
 func TestRun17ErrorsOfTypesAreInPlainWords(t *testing.T) {
 	type inner struct {
 		Name string `json:"name"`

@@ -62,7 +62,7 @@ func TestWeeks07QueriesAreReadOnce(t *testing.T) {
 	}
 }
 
-// TestWhatIsSignedHasOneMeaning: the text that is signed says in which order values are.
+// TestWhatIsSignedHasOneMeaning: the signed text determines the order of values.
 func TestWhatIsSignedHasOneMeaning(t *testing.T) {
 	for _, c := range [][]string{
 		{"info[0]=a&info=b", "info=b&info[0]=a"},
@@ -87,7 +87,7 @@ func TestWhatIsSignedHasOneMeaning(t *testing.T) {
 	}
 }
 
-// TestQueriesCostLittle: a query is read before anybody knows whose it is.
+// TestQueriesCostLittle: a query is parsed before its signature is checked, so it must be cheap.
 func TestQueriesCostLittle(t *testing.T) {
 	const size = 32 << 10
 	many := strings.Repeat("&a=1", 99)
@@ -115,8 +115,8 @@ func TestQueriesCostLittle(t *testing.T) {
 	}
 }
 
-// allocated is how many bytes something makes room for. Others may do so meanwhile, so the least of
-// some times counts.
+// allocated returns the bytes that do allocates. Other goroutines may allocate meanwhile, so the least of
+// several tries counts.
 func allocated(do func()) uint64 {
 	least := uint64(math.MaxUint64)
 	for range 5 {
@@ -129,7 +129,7 @@ func allocated(do func()) uint64 {
 	return least
 }
 
-// TestOneParameterIsReadAsTheLibraryReadsIt compares with [url.Values.Get].
+// TestOneParameterIsReadAsTheLibraryReadsIt compares Parameter with [url.Values.Get].
 func TestOneParameterIsReadAsTheLibraryReadsIt(t *testing.T) {
 	for _, raw := range []string{
 		"", "a", "a=", "a=1", "b=2&a=1", "a=1&a=2", "A=1", "%61=x+y%20z", "a=%zz&a=2", "a=1;a=2&a=3", "%zz=1&a=b=c", "&&a=&a=1", "a=%ff", "ab=1",
@@ -140,7 +140,7 @@ func TestOneParameterIsReadAsTheLibraryReadsIt(t *testing.T) {
 	}
 }
 
-// TestWeeks07APathHasOneMeaning: what is signed decoded is not good for another path.
+// TestWeeks07APathHasOneMeaning: a signature of a decoded path is not valid for another path.
 func TestWeeks07APathHasOneMeaning(t *testing.T) {
 	for _, c := range []struct {
 		about, sent, signed string
@@ -168,7 +168,7 @@ func TestWeeks07APathHasOneMeaning(t *testing.T) {
 	}
 }
 
-// FuzzQuery: what is signed is enough to tell what is meant.
+// FuzzQuery: the signed text determines the meaning of a query.
 func FuzzQuery(f *testing.F) {
 	for _, raw := range []string{
 		"auth_key=k&auth_timestamp=1&auth_version=1.0&info=a,b", "info[0]=a&info[1]=b&INFO=c", "a=x%26b=y", "filter_by_prefix=a;b", "a=%252F&a=+", "%41=1&a=2&&=",
@@ -182,7 +182,7 @@ func FuzzQuery(f *testing.F) {
 			return
 		}
 		q.Params.Del("auth_signature")
-		// The text is read back as it would be by a person.
+		// The signed text is parsed as a reader would.
 		r := pusher.Request{Method: "GET", Path: "/", Params: q.Params}
 		signed := pusher.SignRequest("secret", r.Method, r.Path, q.Params)
 		back := url.Values{}
@@ -205,8 +205,8 @@ func FuzzQuery(f *testing.F) {
 		if q.Listed == "" {
 			return
 		}
-		// The other text that may be signed is enough as well: a query of its parameters in its order
-		// is what all queries with it mean.
+		// The other text that may be signed suffices as well: a query with its parameters in its order means
+		// the same as every query with that text.
 		parts := strings.Split(q.Listed, "&")
 		for i, part := range parts {
 			name, value, _ := strings.Cut(part, "=")

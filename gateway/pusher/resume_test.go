@@ -122,7 +122,7 @@ func TestParseRewind(t *testing.T) {
 	}
 }
 
-// The texts of protocol section 5.3 and 5.4, with channel inside the data of a failure.
+// TestRecoveryTexts: the texts of protocol sections 5.3 and 5.4, with channel inside the data of a failure.
 func TestRecoveryTexts(t *testing.T) {
 	failure := pusher.ResumeFailure{
 		Channel: "orders", Code: pusher.PositionExpired, Reason: `a "reason"`, Expected: "s1", Current: "s2", Oldest: 90, Newest: 120,
@@ -167,8 +167,8 @@ func TestRecoveryTexts(t *testing.T) {
 	}
 }
 
-// FuzzResume throws everything at the readers of resume and rewind. They must not panic,
-// must keep to the limits, and must read an object and a string that holds it alike.
+// FuzzResume feeds the parsers of resume and rewind. They must not panic, must keep the limits, and must read
+// an object and a string that contains it alike.
 func FuzzResume(f *testing.F) {
 	for _, seed := range []string{
 		`{"channel_positions":{"orders":{"stream_id":"s1","serial":41,"last_message_id":"m41","bases_since":7}}}`,

@@ -8,8 +8,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// TestTextsCostLittle: what clients send is not turned into something many times as large
-// before its bounds are looked at. What it is refused for is what it was.
+// TestTextsCostLittle: a text of a client is not expanded to many times its size before its limits are
+// checked. The error names the mistake.
 func TestTextsCostLittle(t *testing.T) {
 	list := func(element string, n int) string {
 		return "[" + strings.TrimSuffix(strings.Repeat(element+",", n), ",") + "]"

@@ -33,8 +33,7 @@ func demoParams(extra ...string) url.Values {
 	return v
 }
 
-// demoRequest is the first worked request, signed with the signature that the
-// protocol prints.
+// demoRequest returns the first worked request, with the signature printed in the protocol.
 func demoRequest() pusher.Request {
 	return pusher.Request{
 		Method: http.MethodPost, Path: "/apps/4711/events", Body: []byte(demoBody),
@@ -43,8 +42,7 @@ func demoRequest() pusher.Request {
 	}
 }
 
-// resign signs a changed request again, so that only the change can fail it.
-// verifyRequest does both halves, as the API does when the body has come.
+// verifyRequest verifies query and body, as the API does when the body has arrived.
 func verifyRequest(key, secret string, now time.Time, r pusher.Request) error {
 	if err := pusher.VerifyQuery(key, secret, now, r); err != nil {
 		return err
@@ -52,6 +50,7 @@ func verifyRequest(key, secret string, now time.Time, r pusher.Request) error {
 	return pusher.VerifyBody(r.Params, r.Body)
 }
 
+// resign signs a changed request again, so that only the change can make it fail.
 func resign(r *pusher.Request) {
 	r.Params.Set("auth_signature", pusher.SignRequest(demoSecret, r.Method, r.Path, r.Params))
 }
@@ -108,7 +107,7 @@ func TestVerifyRequestNamesTheFailedCheck(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func(*pusher.Request)
-		failed string // empty if it must be accepted
+		failed string // empty if the request must be accepted
 	}{
 		{"HS-02 a changed body", func(r *pusher.Request) { r.Body = append(r.Body, ' ') }, "body_md5"},
 		{"HS-02 a changed path", func(r *pusher.Request) { r.Path = "/apps/4711/event" }, "auth_signature"},
@@ -238,13 +237,14 @@ func TestVerifyChannelRefusesEverythingElse(t *testing.T) {
 	}
 }
 
-// Data of members is taken only from who may say who somebody is, and a signature opens one channel only.
+// TestASubscriptionNeedsTheSignatureOfItsMember: member data is accepted only with a signature over it, and a
+// signature opens one channel only.
 func TestASubscriptionNeedsTheSignatureOfItsMember(t *testing.T) {
 	const socket, member, other = "1234.5678", `{"user_id":"u-7"}`, `{"user_id":"u-8"}`
 	for _, c := range []struct {
 		name          string
 		channel, data string
-		signed        string // What the signature covers behind the socket id.
+		signed        string // what the signature covers after the socket id
 		ok            bool
 	}{
 		{"presence", "presence-a", member, "presence-a:" + member, true},
@@ -264,7 +264,7 @@ func TestASubscriptionNeedsTheSignatureOfItsMember(t *testing.T) {
 			s := pusher.Subscribe{Channel: c.channel, ChannelData: c.data, HasChannelData: has}
 			signed, ok := c.signed, c.ok
 			if !has {
-				// Without data the signature of the name alone is good, and none that covers more.
+				// Without data only a signature of the name alone is valid.
 				s.ChannelData, ok = "", c.signed == c.channel
 			}
 			head, rest, _ := strings.Cut(signed, ":")

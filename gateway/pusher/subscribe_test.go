@@ -11,8 +11,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// asText is the payload in the other form that clients use: a string that holds
-// the object.
+// asText returns the payload in the other form that clients use: a string that contains the object.
 func asText(t *testing.T, object string) string {
 	t.Helper()
 	b, err := json.Marshal(object)
@@ -25,7 +24,7 @@ func asText(t *testing.T, object string) string {
 func TestParseSubscribe(t *testing.T) {
 	for _, c := range []struct {
 		name, in string
-		want     *pusher.Subscribe // nil if it must be refused
+		want     *pusher.Subscribe // nil if the subscription must be refused
 	}{
 		{"a public channel", `{"auth":"","channel":"orders"}`, &pusher.Subscribe{Channel: "orders"}},
 		{"a channel alone", `{"channel":"orders"}`, &pusher.Subscribe{Channel: "orders"}},
@@ -160,8 +159,8 @@ func TestParseEnableDelta(t *testing.T) {
 	}
 }
 
-// FuzzPayloads throws everything at the readers of payloads. They must not panic,
-// and must read an object and a string that holds it alike.
+// FuzzPayloads feeds the parsers of payloads. They must not panic, and must read an object and a string that
+// contains it alike.
 func FuzzPayloads(f *testing.F) {
 	for _, seed := range []string{
 		`{"channel":"c","auth":"k:s","channel_data":"{}","delta":{"enabled":true,"algorithm":"vcdiff"},"filter":{}}`,

@@ -7,7 +7,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// TestUS12Watchlists: null is no list, as libraries write an optional one.
+// TestUS12Watchlists: null means no list, as libraries write an absent one.
 func TestUS12Watchlists(t *testing.T) {
 	for data, want := range map[string]struct {
 		users []string
