@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// event is an item of the tests.
+// event is an item of these tests.
 type event struct {
 	place uint64
 	at    time.Time
@@ -22,7 +22,7 @@ func (e *event) Size() int         { return e.size }
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// channel is a log that keeps everything, in the simplest way.
+// channel is a simple log that keeps everything.
 type channel struct {
 	all  []*event
 	last uint64
@@ -35,7 +35,7 @@ func (c *channel) publish(rt *rapid.T, key string) *event {
 	return e
 }
 
-// after is everything above a place, up to most.
+// after returns the events above a place, up to most.
 func (c *channel) after(place uint64, most int) []*event {
 	i := slices.IndexFunc(c.all, func(e *event) bool { return e.place > place })
 	if i < 0 {
@@ -44,7 +44,7 @@ func (c *channel) after(place uint64, most int) []*event {
 	return c.all[i:min(i+most, len(c.all))]
 }
 
-// naive is the sum of the sizes of items.
+// naive returns the sum of the sizes of items.
 func naive(items []*event) (n int) {
 	for _, e := range items {
 		n += e.size
@@ -52,9 +52,8 @@ func naive(items []*event) (n int) {
 	return n
 }
 
-// Whoever is behind, wherever, gets everything after his place, once and in order, from
-// memory and from pages that others have read, whatever is published, read, and let go
-// meanwhile.
+// TestABacklogHasNoHoles: a reader that is behind gets everything after its place, once and in order, from
+// memory and from pages that were read for others, whatever is published, read and evicted meanwhile.
 func TestABacklogHasNoHoles(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		log := &channel{}
@@ -164,7 +163,7 @@ func TestABacklogHasNoHoles(t *testing.T) {
 					rt.Fatalf("%d items are left, %d are young enough", b.Len(), len(want))
 				}
 			case 7:
-				// A reader leaves, and comes back where it was, or waits though what it wants is known.
+				// A reader leaves, and returns to its place, or waits although the next items are known.
 				if len(readers) > 0 {
 					i := rapid.IntRange(0, len(readers)-1).Draw(rt, "leaves")
 					b.Leave(i)
@@ -176,7 +175,7 @@ func TestABacklogHasNoHoles(t *testing.T) {
 				if rapid.IntRange(0, 3).Draw(rt, "new life") > 0 {
 					continue
 				}
-				// The places of another life say nothing about those of this one.
+				// The places of the old epoch mean nothing in the new one.
 				log.all, log.last = nil, rapid.Uint64Range(0, log.last).Draw(rt, "anew")
 				wake(b.Begin(log.last))
 				if reading != nil {
@@ -238,7 +237,8 @@ func TestABacklogHasNoHoles(t *testing.T) {
 	})
 }
 
-// Ten thousand who are behind at places of their own cost a few readings.
+// TestThoseWhoAreBehindShareReadings: ten thousand readers that are behind at different places cost a few
+// reads.
 func TestThoseWhoAreBehindShareReadings(t *testing.T) {
 	log := &channel{}
 	for range 1000 {
@@ -278,7 +278,8 @@ func TestThoseWhoAreBehindShareReadings(t *testing.T) {
 	}
 }
 
-// Of what is put before a window, it has as much as there is room for, the newest of it, and says from where on.
+// TestAWindowTakesTheNewestOfThePast: of older items put before a window it takes the newest that fit, and
+// reports where it begins.
 func TestAWindowTakesTheNewestOfThePast(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		log := &channel{}
@@ -316,8 +317,8 @@ func TestAWindowTakesTheNewestOfThePast(t *testing.T) {
 	})
 }
 
-// Only the newest pages are kept, an empty one says how far there is nothing, and who asks again elsewhere waits
-// there only.
+// TestFewPagesAreKept: only the newest pages are kept, and an empty page says up to where there is nothing. A
+// reader that asks again at another place waits only there.
 func TestFewPagesAreKept(t *testing.T) {
 	b := New[*event, int](Limits{Items: 1, Bytes: 10})
 	b.Begin(1000)
@@ -352,7 +353,7 @@ func TestFewPagesAreKept(t *testing.T) {
 	}
 }
 
-// Where a rewind begins.
+// TestWhereARewindBegins: the place at which a rewind by number or by time begins.
 func TestWhereARewindBegins(t *testing.T) {
 	w := NewWindow[*event](Limits{Items: 4, Bytes: 100})
 	w.Begin(10)
@@ -362,7 +363,7 @@ func TestWhereARewindBegins(t *testing.T) {
 	for _, place := range []uint64{12, 15, 16} {
 		w.Append(&event{place: place, at: epoch.Add(time.Duration(place) * time.Second), size: 1})
 	}
-	w.Append(&event{place: 16, size: 1}) // A publication comes once.
+	w.Append(&event{place: 16, size: 1}) // A publication is added once.
 	if w.Len() != 3 {
 		t.Errorf("%d items, want 3", w.Len())
 	}

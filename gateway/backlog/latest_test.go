@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// What joiners see is the newest of every value, in the order of the log, at the end of
-// their walk, whatever is published, purged and let go during it.
+// TestTheLatestIsTheFoldOfTheChannel: at the end of its walk a joiner has the newest event of every value, in
+// the order of the log, whatever is published, purged and evicted during the walk.
 func TestTheLatestIsTheFoldOfTheChannel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		log := &channel{}
@@ -133,7 +133,7 @@ func TestTheLatestKeepsToItsLimits(t *testing.T) {
 	}
 }
 
-// What goes to make room, and what does not come in, are the oldest values.
+// TestTheLatestMakesRoomFromTheOldest: the oldest values are evicted, or not admitted.
 func TestTheLatestMakesRoomFromTheOldest(t *testing.T) {
 	make4 := func() *Latest[*event] {
 		l := NewLatest[*event](Limits{Items: 9, Bytes: 100})

@@ -19,7 +19,7 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// served is a server whose certificates come from an authority.
+// served is a server with certificates from an ACME authority.
 type served struct {
 	*ACME
 	log  journal
@@ -27,7 +27,7 @@ type served struct {
 	stop func()
 }
 
-// serve listens at ports, the second one for plain HTTP if it is not 0.
+// serve listens on tlsPort, and on opt.HTTPPort for plain HTTP if that is not 0.
 func serve(t *testing.T, opt ACMEOptions, tlsPort int) *served {
 	t.Helper()
 	s := &served{}
@@ -83,15 +83,15 @@ func (s *served) handshake(t *testing.T, authority *certstest.ACME, name string)
 	return c.ConnectionState().PeerCertificates[0], nil
 }
 
-// TestRun01AnAuthorityIssues has certificates issued over both kinds of challenges, and presents the
-// same ones after a restart without asking again.
+// TestRun01AnAuthorityIssues has certificates issued with both kinds of challenges, and presents the same
+// ones after a restart without a new order.
 func TestRun01AnAuthorityIssues(t *testing.T) {
 	for _, kind := range []string{"tls-alpn-01", "http-01"} {
 		t.Run(kind, func(t *testing.T) {
 			ports := fault.Ports(t, 2)
 			tlsPort, httpPort := ports[0], ports[1]
 			opt := ACMEOptions{Domains: []string{"ws.sluice.test", "api.sluice.test"}, Email: "x@sluice.test", StorageDir: t.TempDir()}
-			// What may not work is not reached.
+			// The port of the other challenge cannot be reached.
 			authority := certstest.NewACME(t, 1, tlsPort)
 			if kind == "http-01" {
 				authority = certstest.NewACME(t, httpPort, 1)
@@ -121,7 +121,7 @@ func TestRun01AnAuthorityIssues(t *testing.T) {
 			if s.Expires() < float64(time.Now().Unix()) || !strings.Contains(s.log.String(), "a certificate was issued") {
 				t.Errorf("it ends at %v:\n%s", s.Expires(), s.log.String())
 			}
-			// Nobody is named, as when a health check asks by the address.
+			// There is no server name, as when a health check uses the address.
 			if c, err := s.handshakeOf(""); err != nil || c.SerialNumber.String() != serial {
 				t.Errorf("without a name: %v", err)
 			}
@@ -147,9 +147,9 @@ func (s *served) handshakeOf(name string) (*x509.Certificate, error) {
 	return c.ConnectionState().PeerCertificates[0], nil
 }
 
-// TestRun01AnAuthorityThatSaysNo is named in words, and nobody is kept waiting for it.
+// TestRun01AnAuthorityThatSaysNo: a refusal is reported, and no handshake waits for the authority.
 func TestRun01AnAuthorityThatSaysNo(t *testing.T) {
-	authority := certstest.NewACME(t, 1, 1) // it looks where nobody is
+	authority := certstest.NewACME(t, 1, 1) // it checks a port where nothing listens
 	s := serve(t, ACMEOptions{Domains: []string{"ws.sluice.test"}, StorageDir: t.TempDir(), Directory: authority.Directory, CAFile: authority.CAFile}, 0)
 	eventually(t, "it is said", func() bool {
 		return strings.Contains(s.Missing(), "no client can connect") && strings.Contains(s.Missing(), "ws.sluice.test") && strings.Contains(s.log.String(), "level=ERROR")

@@ -22,15 +22,15 @@ const patience = 3 * time.Minute
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		// The authority of the tests never ends. The library paces what it asks of an authority
-		// with goroutines that the process has once, and looks every five seconds whether a
-		// lock that it holds is gone.
+		// The authority of the tests never ends. The library limits its requests to an authority with
+		// goroutines that live as long as the process, and checks every five seconds whether a lock that it
+		// holds is gone.
 		goleak.IgnoreAnyFunction("github.com/letsencrypt/pebble/v2/va.VAImpl.processTasks"),
 		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"),
 		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"))
 }
 
-// journal keeps what is logged.
+// journal collects log output.
 type journal struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -97,7 +97,7 @@ func (f *following) run() {
 	f.t.Cleanup(func() { cancel(); <-over })
 }
 
-// names are those of the certificate that is presented.
+// names returns the names in the certificate that is presented.
 func (f *following) names() string {
 	c, err := f.Config().GetCertificate(nil)
 	if err != nil {
@@ -106,7 +106,7 @@ func (f *following) names() string {
 	return strings.Join(c.Leaf.DNSNames, " ")
 }
 
-// TestRun01APairIsFollowed replaces the files in the ways in which they are replaced.
+// TestRun01APairIsFollowed replaces the files in all usual ways.
 func TestRun01APairIsFollowed(t *testing.T) {
 	for name, replace := range map[string]func(f *following, cert, key []byte){
 		"written into, the key first": func(f *following, cert, key []byte) { write(f.t, f.key, key); write(f.t, f.cert, cert) },
@@ -135,7 +135,7 @@ func TestRun01APairIsFollowed(t *testing.T) {
 	}
 }
 
-// TestRun01LinksThatAreSwapped are how Kubernetes replaces a secret.
+// TestRun01LinksThatAreSwapped replaces files as Kubernetes replaces a secret.
 func TestRun01LinksThatAreSwapped(t *testing.T) {
 	f := follow(t)
 	place := func(version string, cert, key []byte) {
@@ -173,8 +173,8 @@ func TestRun01LinksThatAreSwapped(t *testing.T) {
 	}
 }
 
-// TestRun01ABadPairLeavesTheEarlierOne: whatever is wrong with the files, the earlier certificate is
-// presented, and that is said.
+// TestRun01ABadPairLeavesTheEarlierOne: whatever is wrong with the files, the earlier certificate is still
+// presented, and the problem is reported.
 func TestRun01ABadPairLeavesTheEarlierOne(t *testing.T) {
 	for name, spoil := range map[string]func(f *following, cert, key []byte){
 		"half a certificate":        func(f *following, cert, _ []byte) { write(f.t, f.cert, cert[:len(cert)/2]) },
@@ -212,7 +212,8 @@ func TestRun01ABadPairLeavesTheEarlierOne(t *testing.T) {
 	}
 }
 
-// TestRun01ARefusedPairIsTakenOnceThereIsNoBetter: what has ended is not worse than what ends later.
+// TestRun01ARefusedPairIsTakenOnceThereIsNoBetter: an expired pair is refused while the present one is valid,
+// and taken once that has expired as well.
 func TestRun01ARefusedPairIsTakenOnceThereIsNoBetter(t *testing.T) {
 	f := follow(t)
 	now := time.Now()
@@ -236,7 +237,7 @@ func TestRun01ARefusedPairIsTakenOnceThereIsNoBetter(t *testing.T) {
 	}
 }
 
-// TestRun01AStartNeedsAPair does not start with what it cannot use.
+// TestRun01AStartNeedsAPair: a pair that cannot be used is an error at the start.
 func TestRun01AStartNeedsAPair(t *testing.T) {
 	f := follow(t)
 	write(t, f.key, nil)
@@ -253,7 +254,7 @@ func TestRun01TheEndOfACertificateIsSaid(t *testing.T) {
 		want        string
 	}{
 		{-30 * day, 60 * day, ""}, {-85 * day, 5 * day, "ends at"}, {-90 * day, -time.Hour, "has ended at"}, {time.Hour, 90 * day, "is not valid before"},
-		// Those that live for six days are renewed after four.
+		// Certificates that live for six days are renewed after four.
 		{-4 * day, 2 * day, ""}, {-5 * day, day, "ends at"},
 	} {
 		if got := ending(now.Add(c.from), now.Add(c.until), now); (c.want == "") != (got == "") || !strings.Contains(got, c.want) {
@@ -262,8 +263,8 @@ func TestRun01TheEndOfACertificateIsSaid(t *testing.T) {
 	}
 }
 
-// TestRun01CertificatesAreExchangedUnderLoad replaces the pair again and again while clients
-// connect: no handshake fails, and each of the certificates is presented.
+// TestRun01CertificatesAreExchangedUnderLoad replaces the pair again and again while clients connect: no
+// handshake fails, and each certificate is presented.
 func TestRun01CertificatesAreExchangedUnderLoad(t *testing.T) {
 	f := follow(t)
 	f.run()
@@ -309,7 +310,7 @@ func TestRun01CertificatesAreExchangedUnderLoad(t *testing.T) {
 		seen.Range(func(any, any) bool { n--; return true })
 		return n <= 0 || t.Failed()
 	}
-	// Or it is replaced before anybody has seen it.
+	// Otherwise it is replaced before any client has seen it.
 	eventually(t, "the first one is presented", func() bool { return presented(1) })
 	for i := range 20 {
 		cert, key := f.authority.Pair(24 * time.Hour)

@@ -31,7 +31,7 @@ const (
 	hidden   = "private-hidden"
 )
 
-// gateway is one without anything behind it.
+// gateway is a gateway with nothing behind it.
 type gateway struct {
 	mu       sync.Mutex
 	channels []console.Channel
@@ -141,7 +141,7 @@ func newRig(t *testing.T, secret app.Secret) *rig {
 	return r
 }
 
-// ask sends a request. Headers come in pairs; a body makes it a POST with JSON.
+// ask sends a request. Headers come in pairs, and a body is sent as JSON.
 func (r *rig) ask(method, path, body string, header ...string) (int, string, http.Header) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
@@ -175,7 +175,7 @@ func (r *rig) ask(method, path, body string, header ...string) (int, string, htt
 
 var bearer = []string{"Authorization", "Bearer " + token}
 
-// get reads what a route answers to somebody with the token.
+// get decodes the response of a route to a client with the token.
 func (r *rig) get(path string, into any) {
 	r.t.Helper()
 	status, text, _ := r.ask("GET", path, "", bearer...)
@@ -187,7 +187,7 @@ func (r *rig) get(path string, into any) {
 	}
 }
 
-// login returns the cookie of a session.
+// login returns the cookie of a new session.
 func (r *rig) login() string {
 	r.t.Helper()
 	status, text, h := r.ask("POST", "login", `{"token":"`+token+`"}`)
@@ -208,8 +208,8 @@ var queries = map[string]string{"channel": "?app=app&channel=" + hidden, "histor
 
 var bodies = map[string]string{"close": `{"id":"1.1"}`, "terminate": `{"app":"app","user":"u"}`, "logout": `{}`, "login": `{"token":"wrong"}`}
 
-// TestRun05NoDataWithoutTheToken asks every route for something, with whatever is not the token,
-// by both methods.
+// TestRun05NoDataWithoutTheToken requests every route with each method and with everything that is not the
+// token.
 func TestRun05NoDataWithoutTheToken(t *testing.T) {
 	r := newRig(t, token)
 	cookie := r.login()
@@ -236,7 +236,7 @@ func TestRun05NoDataWithoutTheToken(t *testing.T) {
 	if len(r.gateway.closed) > 0 {
 		t.Errorf("closed %v", r.gateway.closed)
 	}
-	// With the token, and with the session, all of them answer.
+	// With the token, and with the session, every route answers.
 	for _, header := range [][]string{bearer, {"Cookie", cookie}} {
 		for _, route := range console.Routes() {
 			method := "GET"
@@ -253,7 +253,8 @@ func TestRun05NoDataWithoutTheToken(t *testing.T) {
 	}
 }
 
-// TestRun17HeadIsGetWithoutABody at every route; other methods are told which ones there are.
+// TestRun17HeadIsGetWithoutABody: every route takes HEAD, and the answer to another method lists the allowed
+// ones.
 func TestRun17HeadIsGetWithoutABody(t *testing.T) {
 	r := newRig(t, token)
 	for _, route := range console.Routes() {
@@ -279,7 +280,7 @@ func TestRun17HeadIsGetWithoutABody(t *testing.T) {
 	}
 }
 
-// TestRun17BodiesOfAWrongKind are refused without a name of a type of the program.
+// TestRun17BodiesOfAWrongKind: a wrong body is refused without the name of a Go type.
 func TestRun17BodiesOfAWrongKind(t *testing.T) {
 	r := newRig(t, token)
 	for body, want := range map[string]string{
@@ -306,7 +307,7 @@ func TestRun05SessionsEnd(t *testing.T) {
 	if got := asks(); got != 401 {
 		t.Errorf("after logging out: %d", got)
 	}
-	// A proxy may have ended TLS; the page says whether there was any.
+	// A proxy may have terminated TLS; the Origin of the page tells.
 	for scheme, secure := range map[string]bool{"http://": false, "https://": true} {
 		_, _, h := r.ask("POST", "login", `{"token":"`+token+`"}`, "Origin", scheme+strings.TrimPrefix(r.server.URL, "http://"))
 		if set := h.Get("Set-Cookie"); set == "" || strings.Contains(set, "Secure") != secure {
@@ -318,7 +319,7 @@ func TestRun05SessionsEnd(t *testing.T) {
 	if got := asks(); got != 401 {
 		t.Errorf("after twelve hours: %d", got)
 	}
-	// Too many push out the oldest.
+	// The oldest session ends if there are too many.
 	cookie = r.login()
 	for range 64 {
 		r.pass(time.Second)
@@ -329,8 +330,8 @@ func TestRun05SessionsEnd(t *testing.T) {
 	}
 }
 
-// TestSessionsBehindAProxyWithAPath has a browser see the console below a path that a proxy removes: the
-// session is sent back there, to the API and nowhere else, and ends there.
+// TestSessionsBehindAProxyWithAPath: a browser sees the console below a path that a proxy removes. The cookie
+// of the session is sent back to the API below that path and nowhere else, and can be ended.
 func TestSessionsBehindAProxyWithAPath(t *testing.T) {
 	r := newRig(t, token)
 	for _, prefix := range []string{"", "/ops/eu"} {
@@ -361,7 +362,8 @@ func TestSessionsBehindAProxyWithAPath(t *testing.T) {
 	}
 }
 
-// TestRun05TheRightTokenAlwaysGetsIn while wrong ones come at each door, more than are answered.
+// TestRun05TheRightTokenAlwaysGetsIn: the right token is accepted while more wrong ones arrive than are
+// answered.
 func TestRun05TheRightTokenAlwaysGetsIn(t *testing.T) {
 	r := newRig(t, token)
 	doors := map[string]func(given string) (int, http.Header){
@@ -395,15 +397,15 @@ func TestRun05TheRightTokenAlwaysGetsIn(t *testing.T) {
 				t.Errorf("the right token at %s, after wrong ones at %s: %d", other, name, status)
 			}
 		}
-		// Who has no token has not guessed.
+		// A request without a token is not a guess.
 		if status, _, _ := r.ask("GET", "session", ""); status != http.StatusUnauthorized {
 			t.Errorf("no token, after wrong ones at %s: %d", name, status)
 		}
 	}
 }
 
-// TestRun05PagesOfOthersCannotAct has requests as a page of another site can make a browser send
-// them, with the session of the operator.
+// TestRun05PagesOfOthersCannotAct sends the requests that a page of another site can make a browser send,
+// with the session of the operator.
 func TestRun05PagesOfOthersCannotAct(t *testing.T) {
 	r := newRig(t, token)
 	cookie := r.login()
@@ -532,8 +534,8 @@ func TestRun05ConnectionsByLag(t *testing.T) {
 	}
 }
 
-// TestRun05HistoryIsReadInTheServer reads a private channel whose past the app hides, with data
-// that is longer than a list shows.
+// TestRun05HistoryIsReadInTheServer reads a private channel whose history the app hides, with data longer
+// than a list shows.
 func TestRun05HistoryIsReadInTheServer(t *testing.T) {
 	r := newRig(t, token)
 	long := strings.Repeat("ä", 4000)
@@ -592,7 +594,7 @@ func TestRun05HistoryIsReadInTheServer(t *testing.T) {
 	}
 }
 
-// ranked is a log that counts.
+// ranked is a log that implements [broker.Ranking].
 type ranked struct{ broker.History }
 
 func (r ranked) CountFrom(ctx context.Context, app, channel string, offset uint64) (uint64, error) {
@@ -603,7 +605,7 @@ func (r ranked) CountFrom(ctx context.Context, app, channel string, offset uint6
 	return uint64(len(page.Publications)), nil
 }
 
-// TestRun05LagOfWhoCatchesUp asks the log how much lies before a subscription.
+// TestRun05LagOfWhoCatchesUp: the console counts in the log how many events a subscription is behind.
 func TestRun05LagOfWhoCatchesUp(t *testing.T) {
 	log, err := memory.New(memory.Options{Apps: []string{"app"}, MaxMessages: 1000, MaxBytes: 64 << 20})
 	if err != nil {
@@ -662,7 +664,7 @@ func (s *stream) close() {
 	_ = s.body.Close()
 }
 
-// until reads up to an event of a name, and reports false at the end.
+// until reads up to an event with a name, and reports false at the end of the stream.
 func (s *stream) until(name string, into any) bool {
 	for s.lines.Scan() {
 		if s.lines.Text() == "event: "+name && s.lines.Scan() {
@@ -702,7 +704,7 @@ func TestRun05StreamShowsOneChannelAndNothingWhenClosed(t *testing.T) {
 		}
 		seen, skipped = seen+len(group.Events), skipped+group.Skipped
 		if skipped < 44 && seen >= 256 {
-			show(10, func() console.Event { return console.Event{} }) // which brings the number along
+			show(10, func() console.Event { return console.Event{} }) // the next group carries the number of skipped events
 		}
 	}
 	if seen < 256 || r.console.Skipped() != skipped {
@@ -759,7 +761,7 @@ func TestRun05StreamsAreBoundedAndEnd(t *testing.T) {
 	await(t, "the stream of the session ends", func() bool { return r.console.Streams() == 7 })
 	for mine.lines.Scan() {
 	}
-	// A server that stops ends all, and says so.
+	// A server that stops ends all streams with an event.
 	s := r.open("events", bearer...)
 	s.until("totals", nil)
 	r.console.Close()

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestRun05WrongTokensAreBounded by address and in total, in each second anew.
+// TestRun05WrongTokensAreBounded: wrong tokens are limited by address and in total, in each second.
 func TestRun05WrongTokensAreBounded(t *testing.T) {
 	at := time.Now()
 	for name, c := range map[string]struct {

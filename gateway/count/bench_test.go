@@ -9,9 +9,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// BenchmarkCountTogether is the decision for one publication as a channel takes it that
-// counts with the cluster: the step, the mark that is kept for comparison, and whether a
-// checkpoint is due.
+// BenchmarkCountTogether measures the decision for one publication in a channel that counts with the cluster:
+// the step, the mark that is kept for comparison, and whether a checkpoint is due.
 func BenchmarkCountTogether(b *testing.B) {
 	for _, keys := range []int{1, 3} {
 		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
@@ -19,7 +18,7 @@ func BenchmarkCountTogether(b *testing.B) {
 			c := NewCounter(nil, "app", "market", Settings{Interval: 4, MaxValues: 3}, new(sync.Mutex), nil)
 			c.m.Join()
 			c.m.Found(Answer{State: c.m.settings.interval().Snapshot()}, Moment{now, now})
-			// One that is due is not written: the last attempt failed just now.
+			// A due checkpoint is not written, as if the last attempt had just failed.
 			c.m.failed, c.told.unwritten = now.Add(retryInterval*1000), true
 			names := []string{"a", "b", "c"}
 			pub := &broker.Publication{Position: broker.Position{Epoch: "e"}, Time: now}

@@ -18,7 +18,7 @@ import (
 
 var start = time.Unix(1_700_000_000, 123).UTC()
 
-// naive is the rule as it is written down, with a list that is searched.
+// naive is the rule as it is documented, with a list that is searched.
 type naive struct {
 	n, most  int
 	idle     time.Duration
@@ -61,7 +61,7 @@ func (v *naive) snapshot() count.Snapshot {
 	return s
 }
 
-// publication is one of a random log.
+// publication is a publication of a random log.
 type publication struct {
 	offset, prev uint64
 	time         time.Time
@@ -70,7 +70,7 @@ type publication struct {
 	plain        bool
 }
 
-// tell tells an interval of it.
+// tell passes the publication to an interval.
 func (p publication) tell(iv *count.Interval) (full bool) {
 	if p.plain {
 		iv.Pass(p.offset, p.prev, p.time, p.live)
@@ -79,8 +79,7 @@ func (p publication) tell(iv *count.Interval) (full bool) {
 	return iv.Step(p.offset, p.prev, p.time, p.live, p.value)
 }
 
-// drawLog makes a log of a channel with silences, purges and parts that are
-// read from history.
+// drawLog makes a log of a channel with silences, purges, and parts that are read from history.
 func drawLog(t *rapid.T) []publication {
 	values := rapid.SampledFrom([]string{"", "a", "b", "c", "d", "é"})
 	var log []publication
@@ -96,7 +95,7 @@ func drawLog(t *rapid.T) []publication {
 		case 2:
 			prev = 0
 		case 3:
-			now = now.Add(-time.Second) // another leader's clock
+			now = now.Add(-time.Second) // the clock of another leader
 		case 4:
 			now = now.Add(-time.Hour)
 		default:
@@ -128,8 +127,8 @@ func TestIntervalAgreesWithTheRuleAsWritten(t *testing.T) {
 	})
 }
 
-// A newcomer that starts from a snapshot anywhere in the log decides from there
-// on like the one that was there from the beginning, and has the same hash.
+// TestNewcomerAgreesFromItsSnapshotOn: a count that starts from a snapshot anywhere in the log makes the same
+// decisions from there on as one that saw the whole log, and has the same hash.
 func TestNewcomerAgreesFromItsSnapshotOn(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n, most := rapid.IntRange(0, 5).Draw(t, "n"), rapid.IntRange(1, 5).Draw(t, "max keys")
@@ -325,8 +324,8 @@ func TestSnapshotOfOtherSettingsGivesOnlyThePlace(t *testing.T) {
 	}
 }
 
-// With as many values as there may be, and of whatever kind, a checkpoint still fits
-// into the bucket, and who begins from it decides alike.
+// TestSnapshotsFitIntoTheBucket: with the most values, of any kind, a checkpoint still fits into the bucket,
+// and a count that starts from it makes the same decisions.
 func TestSnapshotsFitIntoTheBucket(t *testing.T) {
 	for name, pad := range map[string]string{
 		"letters": strings.Repeat("x", 240), "escaped": strings.Repeat("<\x00\u2028\\", 30), "short": "",

@@ -11,8 +11,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/count"
 )
 
-// A publication that waits for the count keeps its conflation value, and not the data that the value stands
-// in: thousands may wait for each channel.
+// TestWhatWaitsForTheCountKeepsNoDataAlive: a publication that waits for the count keeps a copy of its
+// conflation value, and not the data that contains the value: thousands may wait for each channel.
 func TestWhatWaitsForTheCountKeepsNoDataAlive(t *testing.T) {
 	for name, begin := range map[string]func(m *count.Machine){
 		"while the count is looked up": func(*count.Machine) {},

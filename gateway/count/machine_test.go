@@ -12,10 +12,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestMachineAgreesWithWhoCountedFromTheBeginning: a machine comes late, its feed is late, its
-// look-ups fail or were answered by a replica that was behind, and its feed loses what can be
-// read again. Whenever it counts with the cluster it decides as the rule does that has seen
-// everything, and no checkpoint of that contradicts it.
+// TestMachineAgreesWithWhoCountedFromTheBeginning: a machine starts late, its feed is late, its lookups fail
+// or come from a replica that is behind, and its feed loses events that can be read again. Whenever it counts
+// with the cluster, it decides like a count of the whole log, and no checkpoint of such a count contradicts
+// it.
 func TestMachineAgreesWithWhoCountedFromTheBeginning(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := &world{now: start}
@@ -47,7 +47,7 @@ func TestMachineAgreesWithWhoCountedFromTheBeginning(t *testing.T) {
 	})
 }
 
-// world is a log of one channel, a twin that has counted it, and a machine that counts it.
+// world is the log of one channel, a twin that has counted it, and a machine that counts it.
 type world struct {
 	m        *count.Machine
 	twin     naive
@@ -55,10 +55,10 @@ type world struct {
 	log      []count.Publication
 	verdicts []bool
 	states   []count.Snapshot
-	// fed is how many the machine has been fed; looks is set while it waits for an answer.
+	// fed is the number of publications given to the machine; looks is set while it waits for an answer.
 	fed   int
 	looks bool
-	// from is the place of the checkpoint that is counted from.
+	// from is the offset of the checkpoint from which it counts.
 	from, revision uint64
 }
 
@@ -77,7 +77,7 @@ func (w *world) publish(t *rapid.T) {
 	w.states = append(w.states, w.twin.snapshot())
 }
 
-// asked notes what the machine asks for.
+// asked records the requests of the machine.
 func (w *world) asked(e count.Effect) {
 	w.looks = w.looks || e&(count.LookUp|count.LookUpSoon) != 0
 	if e&count.Save != 0 {
@@ -100,15 +100,15 @@ func (w *world) feed(t *rapid.T) {
 			t.Fatalf("publication %d is a delta while nobody knows the count", i)
 		}
 	case count.Counting:
-		// What the checkpoint has counted goes out in full; the first subscriber waits for it.
-		// What takes no part has no form.
+		// A publication that the checkpoint includes is sent in full, and the first subscriber waits for it.
+		// A plain publication has no form.
 		if counted := w.log[i].Offset <= w.from; !w.log[i].Plain && full != (w.verdicts[i] || counted) || counted && !ahead {
 			t.Fatalf("publication %d: full is %v, want %v; counted already: %v, told: %v", i, full, w.verdicts[i], counted, ahead)
 		}
 	}
 }
 
-// answer ends a look-up, perhaps with a log that lacks the newest publications.
+// answer completes a lookup, perhaps with a log that lacks the newest publications.
 func (w *world) answer(t *rapid.T) {
 	if !w.looks {
 		return
@@ -127,14 +127,14 @@ func (w *world) answer(t *rapid.T) {
 		t.Fatal("what was looked up contradicts what was heard")
 	}
 	for i, full := range past {
-		// The publication of the checkpoint is counted already.
+		// The publication of the checkpoint is already counted.
 		if i > 0 && full != w.verdicts[at+i] && !w.log[at+i].Plain {
 			t.Fatalf("publication %d of the past: full is %v, want %v", at+i, full, w.verdicts[at+i])
 		}
 	}
 }
 
-// hear tells of a checkpoint that somebody wrote who has counted everything.
+// hear delivers a checkpoint of a gateway that has counted everything.
 func (w *world) hear(t *rapid.T) {
 	w.revision++
 	e := w.m.Heard(w.states[rapid.IntRange(0, len(w.states)-1).Draw(t, "heard")], w.revision, w.moment())
@@ -143,7 +143,7 @@ func (w *world) hear(t *rapid.T) {
 	}
 }
 
-// disturb lets the feed lose something that comes again, or time pass.
+// disturb makes the feed lose events that come again, or lets time pass.
 func (w *world) disturb(t *rapid.T) {
 	if rapid.Bool().Draw(t, "lost") {
 		w.asked(w.m.Lost(w.log[w.fed-1].Offset))

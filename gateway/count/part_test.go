@@ -24,7 +24,8 @@ func partOf(ev *broker.Event, channel, value string, rules *app.Delta) count.Par
 	return count.PartOf(ev, channel, value, delta.ShapeOf(ev.Data), rules)
 }
 
-// An old marker poisons wherever it stands in a frame, whole or within a longer text.
+// TestDS20OldMarkersPoisonWhereverTheyStand: an old marker poisons wherever it is in a frame, alone or within
+// a longer text.
 func TestDS20OldMarkersPoisonWhereverTheyStand(t *testing.T) {
 	for _, marker := range []string{"__delta_seq", "my__delta_seq", "__conflation_key", "a__conflation_key_b"} {
 		for where, put := range map[string]func(ev *broker.Event, channel, value *string){
@@ -57,7 +58,7 @@ func TestDS20OldMarkersPoisonWhereverTheyStand(t *testing.T) {
 	}
 }
 
-// TestPartAgreesWithTheTextsOfTheFrames compares with who writes all frames of an event and reads
+// TestPartAgreesWithTheTextsOfTheFrames compares with a twin that writes all frames of an event and searches
 // them.
 func TestPartAgreesWithTheTextsOfTheFrames(t *testing.T) {
 	pieces := rapid.SampledFrom([]string{
@@ -115,7 +116,7 @@ func TestPartDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// counting is a log that is told what to count, and stores nothing.
+// counting is a log that records the counts it is given, and stores nothing.
 type counting struct {
 	broker.Counting
 	told []broker.Count
@@ -130,7 +131,7 @@ func (c *counting) Publish(_ context.Context, _ string, events ...broker.Outgoin
 	return make([]broker.Receipt, len(events)), nil
 }
 
-// A log that counts by itself counts what takes part, and nothing else.
+// TestDS14LogsCountWhatTakesPart: a log that counts by itself counts tracked publications only.
 func TestDS14LogsCountWhatTakesPart(t *testing.T) {
 	log, rules := &counting{}, partRules()
 	rules.Path = "k"

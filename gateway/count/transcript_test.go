@@ -11,10 +11,9 @@ import (
 	"github.com/sluicehq/sluice/test/transcript"
 )
 
-// TestTranscripts tells a machine what happens and writes down what it decides and asks for.
-// What a line may say stands in [stage.do]; a publication is named by its offset, and a state
-// of the count by its place and the counts of its values. The value "-" is that of publications
-// that take no part.
+// TestTranscripts gives a machine a series of inputs and writes down its decisions and requests. The lines
+// are described in [stage.do]. A publication is named by its offset, and a state of the count by its offset
+// and the counts of its values. The value "-" is that of plain publications.
 func TestTranscripts(t *testing.T) {
 	transcript.Each(t, "testdata/*.txt", func(*testing.T) func(*testing.T, []string) string {
 		s := &stage{now: start, log: map[uint64]count.Publication{}}
@@ -28,19 +27,19 @@ func TestTranscripts(t *testing.T) {
 	})
 }
 
-// stage is a machine with the log that it hears of.
+// stage is a machine with its log.
 type stage struct {
 	m        *count.Machine
 	settings count.Settings
 	now      time.Time
 	log      map[uint64]count.Publication
 	age      time.Duration
-	// writing is what is being written, and the revision that it replaces.
+	// writing is the checkpoint being written, and replaces the revision that it replaces.
 	writing  count.Snapshot
 	replaces uint64
 }
 
-// do does what a line says.
+// do executes a line.
 func (s *stage) do(t *testing.T, words []string, out *strings.Builder) {
 	number := func(i int) uint64 {
 		n, err := strconv.ParseUint(words[i], 10, 64)
@@ -63,14 +62,14 @@ func (s *stage) do(t *testing.T, words []string, out *strings.Builder) {
 	}
 	moment := count.Moment{Here: s.now, Log: s.now}
 	switch words[0] {
-	case "channel": // interval, values, what the log retains
+	case "channel": // interval, values, retained publications
 		s.settings = count.Settings{Interval: int(number(1)), MaxValues: int(number(2)), Retained: int(number(3))}
 		s.m = count.NewMachine(s.settings)
-	case "wait": // a time, in which nothing happens
+	case "wait": // time passes without an event
 		s.now = s.now.Add(duration(1))
-	case "log": // from, to, value: publications that the feed does not bring
+	case "log": // from, to, value: publications that the feed does not deliver
 		s.publish(number(1), number(2), number(1)-1, words[3])
-	case "feed": // from, to, value, and what was before the first if it is not the offset before
+	case "feed": // from, to, value, and the offset before the first unless it is the previous one
 		prev := number(1) - 1
 		if len(words) > 4 {
 			prev = number(4)
@@ -86,7 +85,7 @@ func (s *stage) do(t *testing.T, words []string, out *strings.Builder) {
 			e |= more
 		}
 		say("%s", shorten(verdicts.String()))
-	case "aged": // how old the checkpoint is that is found next
+	case "aged": // the age of the checkpoint that is found next
 		s.age = duration(1)
 	case "tick":
 		e = s.m.Tick(s.now)
@@ -100,7 +99,7 @@ func (s *stage) do(t *testing.T, words []string, out *strings.Builder) {
 		e = s.m.Lost(number(1))
 	case "unanswered":
 		s.m.Unanswered(s.now)
-	case "found": // revision, state, and up to where the log goes on behind it
+	case "found": // revision, state, and the offset to which the log continues after it
 		a := count.Answer{Revision: number(1), State: s.state(t, words[2])}
 		a.Saved, a.Age, s.age = a.State.Offset, s.age, 0
 		for o := a.Saved; len(words) > 3 && o <= number(3); o++ {
@@ -158,7 +157,7 @@ func (s *stage) publish(from, to, prev uint64, value string) (all []count.Public
 	return all
 }
 
-// state reads one as name writes it: 22{a:1,b:0}.
+// state parses a state as name writes it: 22{a:1,b:0}.
 func (s *stage) state(t *testing.T, text string) count.Snapshot {
 	place, counts, _ := strings.Cut(strings.TrimSuffix(text, "}"), "{")
 	c := count.Snapshot{N: s.settings.Interval, MaxKeys: s.settings.MaxValues}
@@ -186,7 +185,7 @@ func (s *stage) name(c count.Snapshot) string {
 	return fmt.Sprintf("%d{%s}", c.Offset, strings.Join(pairs, ","))
 }
 
-// shorten writes long runs as a number.
+// shorten replaces long runs by a number.
 func shorten(verdicts string) string {
 	if len(verdicts) <= 60 {
 		return verdicts

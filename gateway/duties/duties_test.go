@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestRun02DutiesBeginAndEnd takes duties of which one fails at first.
+// TestRun02DutiesBeginAndEnd runs duties of which one fails at first.
 func TestRun02DutiesBeginAndEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -64,7 +64,7 @@ func TestRun02DutiesBeginAndEnd(t *testing.T) {
 		mu.Lock()
 		failing["b"] = false
 		mu.Unlock()
-		<-time.After(2 * retryPause) // of the clock of the test
+		<-time.After(2 * retryPause) // in synctest time
 		synctest.Wait()
 		is(map[string]int{"a": 1, "b": 1})
 		if p := d.Problems(); len(p) > 0 {

@@ -17,7 +17,7 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// slowSeats is a table that takes a while to store who is where.
+// slowSeats is a table that is slow to store seats.
 type slowSeats struct {
 	kv.Table
 	takes time.Duration
@@ -30,7 +30,7 @@ func (s slowSeats) Put(ctx context.Context, key string, value []byte, ttl time.D
 	return s.Table.Put(ctx, key, value, ttl)
 }
 
-// rollOf is the roll of a channel on a gateway of its own, whose applications are told by hooks.
+// rollOf returns the roll of a channel on a gateway of its own, with hooks for webhooks.
 func rollOf(t *testing.T, table kv.Table, node, channel string, hooks Hooks) *Roll {
 	t.Helper()
 	a := &app.App{ID: "shop"}
@@ -54,7 +54,7 @@ func rollOf(t *testing.T, table kv.Table, node, channel string, hooks Hooks) *Ro
 	return r
 }
 
-// arrive has a subscription begin, without waiting until others know.
+// arrive begins a subscription, without waiting until others know.
 func arrive(t *testing.T, r *Roll, user string) {
 	t.Helper()
 	if pusher.KindOf(r.channel).Presence() {
@@ -65,9 +65,9 @@ func arrive(t *testing.T, r *Roll, user string) {
 	r.Count(1)
 }
 
-// TestWhatASubscriberCausesIsToldOnceItsChannelIsOccupied: a client that has just subscribed sends
-// an event, or finds a cache to be empty, while its gateway is still writing that it is there, or while
-// another gateway, which was first, has yet to tell its application.
+// TestWhatASubscriberCausesIsToldOnceItsChannelIsOccupied: a new subscriber sends an event or meets an empty
+// cache, while its gateway still writes the seat, or while another gateway has not yet told that the channel
+// is occupied. The webhook of the event comes after channel_occupied.
 func TestWhatASubscriberCausesIsToldOnceItsChannelIsOccupied(t *testing.T) {
 	const soon, never = 100 * time.Millisecond, time.Hour
 	for _, c := range []struct {

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 
 const patience = 3 * time.Minute
 
-// desk keeps what applications are told. It wants everything, or nothing of some names.
+// desk collects webhooks. It wants all names except those in refuses.
 type desk struct {
 	refuses []string
 
@@ -52,7 +52,7 @@ func (d *desk) names() (out []string) {
 	return out
 }
 
-// listener keeps what connections are told.
+// listener collects announcements to connections.
 type listener struct{ got chan string }
 
 func (l listener) Announce(_ uint64, news []News) {
@@ -78,15 +78,15 @@ func (l listener) wants(t *testing.T, want string) {
 	}
 }
 
-// TestTellNamesAChangeAlikeForEverybody: who buried a gateway tells the same ids as it would
-// have, whatever the change is, and what is nobody's business is not told.
+// TestTellNamesAChangeAlikeForEverybody: a gateway that buried another one uses the ids that the other would
+// have used, for every kind of change, and sends no webhook for internal changes.
 func TestTellNamesAChangeAlikeForEverybody(t *testing.T) {
 	d := &desk{refuses: []string{webhook.MemberRemoved}}
 	h := New(Options{Apps: app.NewRegistry(&app.App{ID: "shop", SubscriptionCount: true}), Hooks: d, Node: "n1"})
 	for _, c := range []struct {
 		app, channel string
 		change       presence.Change
-		want         string // the id, empty if nothing is told
+		want         string // the id, empty if no webhook is sent
 	}{
 		{"shop", "presence-a", presence.Change{Kind: presence.Added, User: "ann", Node: "n1", Cause: 7}, "member_added/presence-a/n1/ann/7"},
 		{"shop", "presence-a", presence.Change{Kind: presence.Removed, User: "ann", Node: "n1", Cause: 7}, ""},
@@ -110,11 +110,11 @@ func TestTellNamesAChangeAlikeForEverybody(t *testing.T) {
 			t.Errorf("of %+v in %q of %s was told %q, want %q", c.change, c.channel, c.app, got, c.want)
 		}
 	}
-	New(Options{Apps: h.opt.Apps}).Tell("shop", "a", presence.Change{Kind: presence.Occupied}) // nobody listens
+	New(Options{Apps: h.opt.Apps}).Tell("shop", "a", presence.Change{Kind: presence.Occupied}) // nothing is configured to receive it
 }
 
-// TestRooms06TheRosterTellsTheHerald: the roster needs no hub. What a gateway changes reaches
-// its applications, the subscribers of its channels and those who watch a user.
+// TestRooms06TheRosterTellsTheHerald: the roster needs no hub. The changes of a gateway reach its webhooks,
+// the subscribers of its channels, and the watchers of a user.
 func TestRooms06TheRosterTellsTheHerald(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

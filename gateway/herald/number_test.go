@@ -8,9 +8,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestTrust20TheLastNumberThatIsToldIsRight: several gateways tell the numbers that they
-// change, each with a view and a queue of its own that is late by some time. Whatever becomes
-// of their order, the last number told is the last there was.
+// TestTrust20TheLastNumberThatIsToldIsRight: several gateways report the counts that they change, each with a
+// late view and a queue of its own. Whatever the order of the reports becomes, the last one is the last
+// count.
 func TestTrust20TheLastNumberThatIsToldIsRight(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const tick = 100 * time.Millisecond
@@ -63,8 +63,8 @@ func TestTrust20TheLastNumberThatIsToldIsRight(t *testing.T) {
 	})
 }
 
-// TestTrust20ANumberKeptBackIsTheNewest is the example: one gateway keeps its number for five
-// seconds, and another one tells a newer one meanwhile.
+// TestTrust20ANumberKeptBackIsTheNewest: one gateway holds its count back for five seconds, and another one
+// reports a newer count meanwhile.
 func TestTrust20ANumberKeptBackIsTheNewest(t *testing.T) {
 	now := time.Unix(1000, 0)
 	var one, other number

@@ -15,8 +15,7 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// queue is what applications are told by several gateways, each id once, as the queues of
-// webhooks do.
+// queue collects the webhooks of several gateways, each id once, as the queues of webhooks do.
 type queue struct{ desk }
 
 func (q *queue) Emit(_ *app.App, e webhook.Event) {
@@ -27,7 +26,7 @@ func (q *queue) Emit(_ *app.App, e webhook.Event) {
 	}
 }
 
-// early are the numbers that were told of a channel that was not said to be occupied, or was vacated already.
+// early returns the counts that were told of a channel before it was occupied or after it was vacated.
 func (q *queue) early() (out []int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -56,7 +55,7 @@ func (q *queue) counts() (out []int) {
 	return out
 }
 
-// crowded hears the numbers that the subscribers of a channel are told.
+// crowded receives the counts that the subscribers of a channel are told.
 type crowded struct{ numbers chan string }
 
 func (c crowded) Announce(_ uint64, news []News) {
@@ -65,7 +64,7 @@ func (c crowded) Announce(_ uint64, news []News) {
 	}
 }
 
-// house is a few gateways with one channel.
+// house has a few gateways with one channel.
 type house struct {
 	rolls []*Roll
 	heard []crowded
@@ -100,12 +99,12 @@ func openHouse(ctx context.Context, t *testing.T, gateways int) *house {
 	return h
 }
 
-// TestWH06EveryNumberOfSubscriptionsIsTold: a gateway whose last subscriber leaves tells the number
-// as well as one that has another one left, and at once.
+// TestWH06EveryNumberOfSubscriptionsIsTold: a gateway whose last subscriber leaves reports the count at once,
+// like a gateway with subscribers left.
 func TestWH06EveryNumberOfSubscriptionsIsTold(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		// steps are who gets (+) or loses (-) a subscriber: gateways from 1 on.
+		// steps are the gateways, from 1 on, that get (+) or lose (-) a subscriber.
 		steps []int
 		want  []int
 	}{
@@ -135,7 +134,7 @@ func TestWH06EveryNumberOfSubscriptionsIsTold(t *testing.T) {
 					}
 				}
 			}
-			// A number is told to the application before it is to the subscribers.
+			// A count is told to the application before it is told to the subscribers.
 			if diff := cmp.Diff(c.want, h.told.counts()); diff != "" {
 				t.Errorf("the application is told (-want +got):\n%s", diff)
 			}

@@ -10,13 +10,13 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// slowWatcher says what it is told, and takes no more until that was heard.
+// slowWatcher blocks until its bulletin is received.
 type slowWatcher struct{ got chan *Bulletin }
 
 func (s slowWatcher) Watched(b *Bulletin) { s.got <- b }
 
-// TestWatchersOfOneUserDelayNobodyElse: many watch a user. While they are told, others can begin to watch, all are
-// told by the same bulletin, and a watcher that begins meanwhile is told what is true then.
+// TestWatchersOfOneUserDelayNobodyElse: many clients watch a user. While they are told, others can begin to
+// watch, all get the same bulletin, and a new watcher is told the present state.
 func TestWatchersOfOneUserDelayNobodyElse(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -58,7 +58,7 @@ func TestWatchersOfOneUserDelayNobodyElse(t *testing.T) {
 	case <-ctx.Done():
 		t.Fatal("no watcher is told")
 	}
-	// The other one is being told now.
+	// The other watcher is being told now.
 	late := listener{make(chan string, 16)}
 	both := []*User{open("ann"), open("ben")}
 	lists.Begin(both, late)

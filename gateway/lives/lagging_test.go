@@ -13,10 +13,10 @@ import (
 	"github.com/sluicehq/sluice/gateway/sight"
 )
 
-// lagging is a log that is read from a copy which has not heard of what was removed.
+// lagging is a log that is read from a replica which has not seen a removal.
 type lagging struct {
 	*memory.Log
-	// empty has its leader say that there is nothing.
+	// empty makes its leader report an empty channel.
 	empty bool
 }
 
@@ -32,8 +32,8 @@ func (l *lagging) Retained(ctx context.Context, app, channel string) (broker.Ret
 	return now, err
 }
 
-// TestTime01ACopyThatLagsShowsNothingOfAnEarlierLife: it gave what a reset or a purge had removed, under the new
-// stream id, to whoever read a page, and a cache channel remembered it.
+// TestTime01ACopyThatLagsShowsNothingOfAnEarlierLife: before, a lagging replica returned removed events under
+// the new stream id to readers of pages, and a cache channel remembered one.
 func TestTime01ACopyThatLagsShowsNothingOfAnEarlierLife(t *testing.T) {
 	below := &lagging{Log: newRig(t).below}
 	l, err := lives.New(t.Context(), below, newTable(), func() int { return 2 }, slog.New(slog.DiscardHandler))
@@ -94,7 +94,7 @@ func TestTime01ACopyThatLagsShowsNothingOfAnEarlierLife(t *testing.T) {
 	}
 	check("c", broker.Query{Limit: 1}, true, fresh[1])
 	check("c", broker.Query{Limit: 10, NewestFirst: true}, false, fresh[2], fresh[1])
-	// What somebody removed with the tools of NATS is of the life before as well.
+	// Events removed with NATS tools also belong to the old epoch.
 	publish(t, l, "app", "d", 3)
 	below.empty = true
 	if _, err := l.Reset(t.Context(), "app", "d"); err != nil {

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 
 const patience = 3 * time.Minute
 
-// table is one in memory that can lose writes.
+// table is an in-memory table that can lose writes.
 type table struct {
 	*kv.MemoryTable
 	mu      sync.Mutex
@@ -114,7 +114,7 @@ func id(t *testing.T, log broker.Log, app, channel string) string {
 	return r.Epoch
 }
 
-// sink writes down what it is told.
+// sink records its calls.
 type sink struct {
 	mu   sync.Mutex
 	said []string
@@ -149,8 +149,8 @@ func attach(t *testing.T, log broker.Log, channel string, to broker.Sink) broker
 
 var allowed = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
-// TestTime01AResetIsOfOneChannelAndForAllGateways: every gateway goes on under the new id, no
-// other channel does, and old places fail everywhere, also after a restart.
+// TestTime01AResetIsOfOneChannelAndForAllGateways: every gateway uses the new id for the channel and for no
+// other, and old positions fail everywhere, also after a restart.
 func TestTime01AResetIsOfOneChannelAndForAllGateways(t *testing.T) {
 	r := newRig(t)
 	one, two := r.gateway(), r.gateway()
@@ -220,7 +220,7 @@ func TestTime01AResetIsOfOneChannelAndForAllGateways(t *testing.T) {
 	}
 }
 
-// TestTime01APurgeIsForgottenByAllGateways and leaves the id as it is.
+// TestTime01APurgeIsForgottenByAllGateways: all gateways forget the purged events, and the id stays.
 func TestTime01APurgeIsForgottenByAllGateways(t *testing.T) {
 	r := newRig(t)
 	one, two := r.gateway(), r.gateway()
@@ -244,7 +244,7 @@ func TestTime01APurgeIsForgottenByAllGateways(t *testing.T) {
 			t.Errorf("after number %d: %v", i, err)
 		}
 	}
-	// A reset keeps what it knows, and so does a purge of a channel that was reset.
+	// A reset keeps the record of the purge, and so does a purge of a channel that was reset.
 	done, err := two.Reset(t.Context(), "app", "c")
 	if err != nil || done.Messages != 3 {
 		t.Fatalf("got %+v, %v", done, err)
@@ -259,7 +259,7 @@ func TestTime01APurgeIsForgottenByAllGateways(t *testing.T) {
 	if _, err := two.After(t.Context(), "app", "c", broker.Position{Epoch: done.Present}, 10); !errors.Is(err, broker.ErrPositionExpired) {
 		t.Errorf("from the beginning of a life of which something was purged: %v", err)
 	}
-	// What is empty is forgotten up to where the log was: an event that overtakes the record stays.
+	// An emptied channel is forgotten up to where the log was: an event that overtakes the record stays.
 	before := len(there.all())
 	if _, err := two.Purge(t.Context(), "app", "c", 0); err != nil {
 		t.Error(err)
@@ -275,7 +275,7 @@ func TestTime01APurgeIsForgottenByAllGateways(t *testing.T) {
 	})
 }
 
-// TestTime01ATableThatWasLost gets what the gateways know, and ids stay what they are.
+// TestTime01ATableThatWasLost: gateways write their records again, and ids stay.
 func TestTime01ATableThatWasLost(t *testing.T) {
 	r := newRig(t)
 	one, two := r.gateway(), r.gateway()
@@ -313,7 +313,7 @@ func TestTime01ATableThatWasLost(t *testing.T) {
 			return id(t, l, "app", "c") == second.Present
 		})
 	}
-	// Nobody was told yet: the next one goes on from what is known all the same.
+	// No gateway has noticed yet: the next reset continues from what they know all the same.
 	if err := r.table.Purge(t.Context(), "life.>", 1<<62); err != nil {
 		t.Fatal(err)
 	}
@@ -322,7 +322,7 @@ func TestTime01ATableThatWasLost(t *testing.T) {
 	}
 }
 
-// TestTime01ResetsAtTheSameTime end with one id for all.
+// TestTime01ResetsAtTheSameTime: concurrent resets end with one id for all gateways.
 func TestTime01ResetsAtTheSameTime(t *testing.T) {
 	r := newRig(t)
 	logs := []*lives.Log{r.gateway(), r.gateway(), r.gateway()}
@@ -342,7 +342,7 @@ func TestTime01ResetsAtTheSameTime(t *testing.T) {
 	})
 }
 
-// driven is a log whose live publications a test makes up.
+// driven is a log whose live publications the test makes up.
 type driven struct {
 	broker.Log
 	broker.Attachment
@@ -369,7 +369,8 @@ func (d *driven) Purge(context.Context, string, string, uint64) (broker.Erased, 
 	return broker.Erased{Messages: 9}, nil
 }
 
-// TestTime01WhatComesLateIsForgottenAgain: it is delivered, and does not stay.
+// TestTime01WhatComesLateIsForgottenAgain: a late event of the old epoch is delivered, and does not stay in
+// memory.
 func TestTime01WhatComesLateIsForgottenAgain(t *testing.T) {
 	d, tab := &driven{refuses: true}, newTable()
 	l, err := lives.New(t.Context(), d, tab, func() int { return 2 }, slog.New(slog.DiscardHandler))
@@ -379,7 +380,7 @@ func TestTime01WhatComesLateIsForgottenAgain(t *testing.T) {
 	defer l.Close()
 	s := &sink{}
 	at := attach(t, l, "c", s)
-	// What could not be removed leaves nothing behind.
+	// A failed reset leaves nothing behind.
 	if _, err := l.Reset(t.Context(), "app", "c"); !errors.Is(err, broker.ErrUnavailable) {
 		t.Fatal(err)
 	}
@@ -396,7 +397,7 @@ func TestTime01WhatComesLateIsForgottenAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	give("e", 8)
-	give("e", 0) // one that is not in the log
+	give("e", 0) // an event that is not in the log
 	give("e", 10)
 	d.sink.Gap(broker.Gap{After: broker.Position{Epoch: "e", Offset: 10}, Resume: broker.Position{Epoch: "f", Offset: 3}})
 	give("f", 4)

@@ -14,8 +14,8 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// One app cannot end purges and resets of the others, whatever channels it names. Nothing is removed
-// of a channel for which there is no room.
+// TestTrust05PurgesOfOneAppLeaveRoomForOthers: one app cannot prevent purges and resets of other apps,
+// whatever channels it names. Without room for its record, nothing is removed from a channel.
 func TestTrust05PurgesOfOneAppLeaveRoomForOthers(t *testing.T) {
 	names := []string{"greedy", "quiet"}
 	below, err := memory.New(memory.Options{Apps: names})
@@ -33,7 +33,7 @@ func TestTrust05PurgesOfOneAppLeaveRoomForOthers(t *testing.T) {
 		return l
 	}
 	l := open()
-	const most = MaxChannels * 3 / 4 // its part, and all that is for those who need more
+	const most = MaxChannels * 3 / 4 // its own share, and all of the common room
 	rec := &record{Number: 1, Epoch: "e"}
 	for n := range most - 1 {
 		p := place{"greedy", fmt.Sprint("c", n)}
@@ -74,7 +74,7 @@ func TestTrust05PurgesOfOneAppLeaveRoomForOthers(t *testing.T) {
 	if told := l.Problems(); len(told) != 1 || !strings.Contains(told[0], "app greedy has purged or reset as many channels as it may, 49152") {
 		t.Errorf("it says %q", told)
 	}
-	// What is known after a restart is counted as well.
+	// Records read after a restart count as well.
 	if n := open().byApp; n["greedy"] != 1 || n["quiet"] != 2 {
 		t.Errorf("after a restart %v are counted", n)
 	}
@@ -90,8 +90,8 @@ func TestTrust05PurgesOfOneAppLeaveRoomForOthers(t *testing.T) {
 	}
 }
 
-// TestProblemsLookAtTheAppsOnce: it took time by the square of the number of apps, under the lock that every event
-// of a purged channel needs. What it says is what each app is told that asks for one channel more.
+// TestProblemsLookAtTheAppsOnce: before, it took time by the square of the number of apps, under the lock
+// that every event of a purged channel needs. It names the apps that would be refused one more channel.
 func TestProblemsLookAtTheAppsOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		asked, among := 0, rapid.IntRange(0, 8).Draw(t, "among")
@@ -112,7 +112,7 @@ func TestProblemsLookAtTheAppsOnce(t *testing.T) {
 				}
 			}
 		}
-		// The twin counts what the others have taken beyond their parts.
+		// The twin sums what other apps use beyond their shares.
 		for app, n := range l.byApp {
 			due := MaxChannels / (2 * max(among, 1))
 			left := MaxChannels - due*max(among, 1)

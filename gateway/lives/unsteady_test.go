@@ -11,12 +11,12 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// unsteady is a table that cannot answer for a while. What it does then may be stored.
+// unsteady is a table that fails for a while. Its failing writes may be stored all the same.
 type unsteady struct {
 	*table
-	reads, swaps int // that fail from now on
+	reads, swaps int // failures left
 	stores       bool
-	// late is a write that nobody knew of, and is stored when the next one comes.
+	// late is a write with a lost answer, which is stored when the next one comes.
 	late func()
 	lags bool
 }
@@ -49,8 +49,8 @@ func (u *unsteady) Swap(ctx context.Context, key string, value []byte, ttl time.
 	return 0, fmt.Errorf("%w: no answer", kv.ErrUnavailable)
 }
 
-// TestTime01ErasingWaitsForATable whose servers choose a leader: it is done once, however many
-// attempts that takes, and with one of which nobody knew that it was stored.
+// TestTime01ErasingWaitsForATable: while the servers of the table elect a leader, a removal is retried and
+// done once, however many attempts that takes, even if a write was stored without an answer.
 func TestTime01ErasingWaitsForATable(t *testing.T) {
 	r := newRig(t)
 	u := &unsteady{table: r.table}

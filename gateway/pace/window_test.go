@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// So many are within the limit of each span, which begins with the first of them.
+// TestAWindowCountsWithinItsSpan: a number is allowed within each span, which begins with the first of them.
 func TestAWindowCountsWithinItsSpan(t *testing.T) {
 	const most, span = 3, time.Second
 	var w Window
@@ -23,7 +23,7 @@ func TestAWindowCountsWithinItsSpan(t *testing.T) {
 			t.Errorf("time %d exceeds the limit: %t, want %t", i, got, c.exceeds)
 		}
 	}
-	// However many there are, the count does not begin anew by itself.
+	// A count that overflows does not start again.
 	w = Window{}
 	for i := range 1000 {
 		if got := w.Exceeds(255-1, span, now); got != (i >= 254) {

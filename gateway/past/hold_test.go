@@ -9,8 +9,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/fanout"
 )
 
-// TestTime01HowLongIsHeld: for a while in which the client says nothing, and never longer than the most;
-// who announces a resume, that long.
+// TestTime01HowLongIsHeld: a subscription is held until the client has been silent for a while, and never
+// longer than HoldAge. With an announced resume it is held for HoldAge.
 func TestTime01HowLongIsHeld(t *testing.T) {
 	now := time.Unix(1000, 0)
 	lines := map[string]*fanout.Line{}
@@ -55,12 +55,12 @@ func TestTime01HowLongIsHeld(t *testing.T) {
 	quiet(time.Hour)
 	handle("a", time.Second)
 	waits(HoldTime)
-	// What is handled without a pause counts for nothing, however long it takes.
+	// Time spent on requests that follow without a pause does not count.
 	for range 20 {
 		handle("", 40*time.Millisecond)
 	}
 	waits(HoldTime)
-	// Further subscriptions make nobody wait longer.
+	// Further subscriptions do not prolong the wait of earlier ones.
 	for n := range 4 {
 		quiet(12 * time.Millisecond)
 		handle(fmt.Sprint("b", n), 30*time.Millisecond)
@@ -70,7 +70,7 @@ func TestTime01HowLongIsHeld(t *testing.T) {
 	quiet(2 * time.Millisecond)
 	due("a")
 	waits(12 * time.Millisecond)
-	// A timer of before finds that a message is being handled.
+	// An earlier timer fires while a message is being handled.
 	h.Busy(true, now.Add(10*time.Millisecond))
 	quiet(time.Second)
 	due()
@@ -81,7 +81,7 @@ func TestTime01HowLongIsHeld(t *testing.T) {
 	h.Drop(lines["b2"])
 	quiet(time.Minute)
 	due("b3")
-	// While this process stood still, nobody was silent whose message has come.
+	// If the process was suspended, a client whose message has arrived was not silent.
 	handle("u", 0)
 	quiet(time.Minute / 10)
 	unread = true
@@ -92,7 +92,7 @@ func TestTime01HowLongIsHeld(t *testing.T) {
 	due()
 	quiet(time.Millisecond)
 	due("u")
-	// Never longer than the most.
+	// Never longer than HoldAge.
 	handle("c", 0)
 	h.Busy(true, now)
 	unread = true
@@ -103,7 +103,7 @@ func TestTime01HowLongIsHeld(t *testing.T) {
 	due("c")
 	unread = false
 	h.Busy(false, now)
-	// A resume that is announced is waited for that long.
+	// An announced resume is waited for that long.
 	handle("d", 0)
 	add("e", true)
 	quiet(time.Second)

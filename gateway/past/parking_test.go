@@ -38,7 +38,8 @@ func TestParkedPositionsAreBoundAndEnd(t *testing.T) {
 	}
 }
 
-// However positions come and end, each keeps its place for its minute and no longer.
+// TestParkedPositionsEndOneByOne: each position is kept for a minute and no longer, however positions come
+// and end.
 func TestParkedPositionsEndOneByOne(t *testing.T) {
 	var p Parking
 	start := time.Unix(1000, 0)

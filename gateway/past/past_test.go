@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// stage is the past of a channel with some publications, of which nothing is in memory yet.
+// stage is the past of a channel with some publications, none of which is in memory.
 type stage struct {
 	*Recent
 	line  *fanout.Line
@@ -70,12 +70,13 @@ func (s *stage) way(place uint64) *fanout.Way {
 	return &fanout.Way{Line: s.line, Shard: s.line.Hall.Shards[0], Epoch: s.at[0].Epoch, Place: place}
 }
 
-// What is not in memory is read once for all who wait, who are woken then.
+// TestThePastIsReadOnceForAllWhoWait: a page that is not in memory is read once for all ways that wait, and
+// wakes them.
 func TestThePastIsReadOnceForAllWhoWait(t *testing.T) {
 	s := newStage(t, 20)
 	ways := []*fanout.Way{s.way(s.at[4].Offset), s.way(s.at[9].Offset), s.way(s.at[4].Offset)}
 	s.mu.Lock()
-	s.reading = true // Somebody is about to read.
+	s.reading = true // A read is about to begin.
 	s.mu.Unlock()
 	for _, w := range ways {
 		if _, _, ok := s.Next(nil, w, 100); ok || !w.Cold {
@@ -97,7 +98,8 @@ func TestThePastIsReadOnceForAllWhoWait(t *testing.T) {
 	}
 }
 
-// A way in another life of the log, or above the end, is told so.
+// TestAWayThatCannotBeIsToldWhy: a position in another epoch, or above the newest event, has its failure
+// code.
 func TestAWayThatCannotBeIsToldWhy(t *testing.T) {
 	s := newStage(t, 3)
 	ahead, items, _ := s.Distance(s.at[2].Offset+1, s.at[2].Offset)
@@ -119,7 +121,7 @@ func TestAWayThatCannotBeIsToldWhy(t *testing.T) {
 	s.Leave(w)
 }
 
-// Who joins with a snapshot gets the newest publication of each value.
+// TestASnapshotIsMadeOfTheLog: a new subscriber with a snapshot gets the newest publication of each value.
 func TestASnapshotIsMadeOfTheLog(t *testing.T) {
 	s := newStage(t, 5)
 	w := s.way(0)
@@ -134,7 +136,7 @@ func TestASnapshotIsMadeOfTheLog(t *testing.T) {
 	}
 }
 
-// A channel of which nobody may have the past has none, and that is no trouble.
+// TestNoPast: a channel without readable history has no past, and its methods do nothing.
 func TestNoPast(t *testing.T) {
 	r := New(&Library{}, &app.App{}, &fanout.Line{Name: "c"}, nil)
 	if r != nil {
@@ -146,8 +148,8 @@ func TestNoPast(t *testing.T) {
 	r.Prime(nil)
 }
 
-// What is read after something was erased is of now, whatever places it has; what somebody began to
-// read before is not taken.
+// TestAReadingIsJudgedByWhenItBegan: the result of a read that began after an erasure is used, whatever its
+// positions. The result of a read that began before it is dropped.
 func TestAReadingIsJudgedByWhenItBegan(t *testing.T) {
 	t.Run("after the erasure", func(t *testing.T) {
 		s := newStage(t, 8)
@@ -201,7 +203,7 @@ func TestAReadingIsJudgedByWhenItBegan(t *testing.T) {
 	})
 }
 
-// forgetful is a log that cannot count from one offset the first time.
+// forgetful is a log whose first count from one offset fails.
 type forgetful struct {
 	broker.Log
 	from   uint64
@@ -216,7 +218,8 @@ func (l *forgetful) CountFrom(ctx context.Context, app, channel string, offset u
 	return l.Log.(broker.Ranking).CountFrom(ctx, app, channel, offset)
 }
 
-// TestACountThatFailedIsNoCount: it was kept as 0 for the next way, whose own events then counted as missed.
+// TestACountThatFailedIsNoCount: before, a failed count was used as 0 for the next way, whose own events then
+// counted as missed.
 func TestACountThatFailedIsNoCount(t *testing.T) {
 	s := newStage(t, 200)
 	to := s.at[159].Offset

@@ -15,12 +15,12 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// shelves are pasts of channels of several apps that share a library.
+// shelves are pasts of channels of several apps with a common library.
 type shelves struct {
 	t   *testing.T
 	log *memory.Log
 	in  *Library
-	// pages are those that were read, and cramped the channels whose snapshots had no room.
+	// pages is the number of pages read, and cramped holds the channels whose snapshots had no room.
 	pages   int
 	cramped []string
 	tasks   sync.WaitGroup
@@ -46,7 +46,7 @@ func newShelves(t *testing.T, apps ...string) *shelves {
 	return s
 }
 
-// publish stores an event with a value of its own.
+// publish stores an event with a conflation value.
 func (s *shelves) publish(of, channel, key string, size int) *broker.Publication {
 	s.t.Helper()
 	ev := &broker.Event{Name: "e", Data: []byte(strings.Repeat("x", size)), ConflationKey: key, HasKey: true}
@@ -60,7 +60,7 @@ func (s *shelves) publish(of, channel, key string, size int) *broker.Publication
 	return page.Publications[0]
 }
 
-// channel is the past of a channel with so many values.
+// channel returns the past of a channel with so many values.
 func (s *shelves) channel(of, name string, values, size int, everybody bool) *channelPast {
 	s.t.Helper()
 	var last *broker.Publication
@@ -86,13 +86,13 @@ type channelPast struct {
 	shelves *shelves
 }
 
-// live is what comes next in the channel.
+// live publishes the next event of the channel.
 func (c *channelPast) live(key string, size int) {
 	c.last = c.shelves.publish(c.app.ID, c.line.Name, key, size)
 	c.Add(c.line.NewEvent(c.last))
 }
 
-// begins is somebody who begins with a snapshot, who has its first publication.
+// begins returns a way that begins with a snapshot and has its first publication.
 func (c *channelPast) begins() *fanout.Way {
 	w := &fanout.Way{Line: c.line, Shard: c.line.Hall.Shards[0], Epoch: c.last.Epoch, Head: c.last.Offset, Latest: true}
 	if _, _, ok := c.Next(nil, w, 1); !ok {
@@ -102,7 +102,7 @@ func (c *channelPast) begins() *fanout.Way {
 	return w
 }
 
-// rest goes on to the end, or until the way fails, and returns how many publications come.
+// rest goes on to the end, or until the way fails, and returns the number of publications.
 func (c *channelPast) rest(w *fanout.Way) (n int) {
 	for w.Failed.Load() == nil {
 		items, reached, ok := c.Next(nil, w, 10)
@@ -124,8 +124,8 @@ func (s *shelves) within(most int64) {
 	}
 }
 
-// However many snapshots strangers ask for, all of them and those of each app have a bound, and so
-// has what is read for them. What others keep of the past is not touched.
+// TestTrust04SnapshotsAreWithinBounds: however many snapshots clients request, all snapshots, those of each
+// app, and the reads for them are bounded. Other memory for resumes is not used.
 func TestTrust04SnapshotsAreWithinBounds(t *testing.T) {
 	for name, everybody := range map[string]bool{"by rewind": false, "by channel_snapshot": true} {
 		t.Run(name, func(t *testing.T) {
@@ -159,7 +159,7 @@ func TestTrust04SnapshotsAreWithinBounds(t *testing.T) {
 	}
 }
 
-// A snapshot that nobody is on the way through gives way to another one.
+// TestTrust04IdleSnapshotsGiveWay: a snapshot that no way reads gives its room to another one.
 func TestTrust04IdleSnapshotsGiveWay(t *testing.T) {
 	s := newShelves(t, "app")
 	var first *fanout.Way
@@ -170,7 +170,7 @@ func TestTrust04IdleSnapshotsGiveWay(t *testing.T) {
 			t.Fatalf("channel %d: %d of 11 publications, partial %v", n, got, c.Partial())
 		}
 		if first == nil {
-			first = w // It stays.
+			first = w // This one stays.
 		} else {
 			c.Leave(w)
 		}
@@ -184,8 +184,8 @@ func TestTrust04IdleSnapshotsGiveWay(t *testing.T) {
 	}
 }
 
-// What is published where there is no room takes the place of old values, and never costs
-// anybody what is published since he subscribed.
+// TestTrust04SnapshotsThatGrow: events published without room replace old values, and no way loses an event
+// published since its subscription.
 func TestTrust04SnapshotsThatGrow(t *testing.T) {
 	s := newShelves(t, "app")
 	c := s.channel("app", "c", 20, 10_000, true)
@@ -213,8 +213,8 @@ func TestTrust04SnapshotsThatGrow(t *testing.T) {
 	s.within(0)
 }
 
-// A snapshot for one who asked for it goes when nobody has used it for a while, and so does one
-// without all values. One that every subscriber gets stays.
+// TestTrust04SnapshotsThatNobodyUses: a snapshot that was made on request is dropped when it has not been
+// used for a while, and so is one without all values. One that every subscriber gets stays.
 func TestTrust04SnapshotsThatNobodyUses(t *testing.T) {
 	s := newShelves(t, "app")
 	for _, c := range []struct {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestAnAnswerIsOneAnswer whatever a handler writes into its fields: a value with line ends is no field of its own
-// and no end of the head, and the fields that say how long the answer is are those of the server.
+// TestAnAnswerIsOneAnswer: whatever header fields a handler sets, a value with line breaks cannot add a field
+// or end the head, and the fields for the length of the response are those of the server.
 func TestAnAnswerIsOneAnswer(t *testing.T) {
 	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 	for _, last := range []bool{false, true} {

@@ -79,8 +79,8 @@ func TestWhichHeadersArePlain(t *testing.T) {
 	}
 }
 
-// FuzzHead compares headers that are plain with what the library makes of them: what is taken
-// here means the same there.
+// FuzzHead compares the parser of plain headers with net/http: a head that is accepted here means the same
+// there.
 func FuzzHead(f *testing.F) {
 	for _, text := range []string{
 		usualHead, "POST /a%2fb?x=%zz&y HTTP/1.1\r\nhost:a\r\ncontent-length:0\r\nX-Idempotency-Key: \t k \t\r\nx-a: 1\r\nX-A: 2\r\nConnection: close\r\n\r\n",
@@ -108,7 +108,7 @@ func FuzzHead(f *testing.F) {
 		if !readable {
 			t.Fatalf("%q has a target that is not read", text)
 		}
-		want.Header.Del("Cache-Control") // which the library makes of Pragma
+		want.Header.Del("Cache-Control") // net/http derives it from Pragma
 		h.fields.Del("Cache-Control")
 		got := []any{h.target, u, h.host, h.fields, h.length, h.last}
 		if diff := cmp.Diff([]any{want.RequestURI, *want.URL, want.Host, want.Header, want.ContentLength, want.Close}, got); diff != "" {

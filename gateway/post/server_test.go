@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// house is a server of ours in front of one of the library.
+// house is a server of this package in front of a net/http server.
 type house struct {
 	t     *testing.T
 	front *Server
@@ -29,7 +29,7 @@ type house struct {
 	mu       sync.Mutex
 	states   []http.ConnState
 	panicked []any
-	// served counts requests that our server has served.
+	// served counts the requests served by this package.
 	served int
 	serve  http.HandlerFunc
 }
@@ -77,7 +77,7 @@ func open(t *testing.T, change func(*Options)) *house {
 	return h
 }
 
-// now has requests handled in another way.
+// now replaces the handler.
 func (h *house) now(serve http.HandlerFunc) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -135,7 +135,7 @@ func (c *client) send(texts ...string) {
 	}
 }
 
-// answer reads one, and tells whether the connection goes on.
+// answer reads a response, and reports whether the connection stays open.
 func (c *client) answer() (status int, body string, more bool) {
 	c.t.Helper()
 	r, err := http.ReadResponse(c.in, nil)
@@ -161,7 +161,7 @@ func (c *client) want(body string, more bool) {
 	}
 }
 
-// end expects the end of the connection.
+// end expects the connection to end.
 func (c *client) end() {
 	c.t.Helper()
 	if n, err := c.in.Read(make([]byte, 1)); n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -178,7 +178,7 @@ func TestPlainRequestsAreServedHere(t *testing.T) {
 	c := h.connect()
 	c.send(request("/apps/1", "one"))
 	c.want("POST /apps/1 one", true)
-	// Several at once, and in pieces of any size.
+	// Several requests at once, and in pieces of any size.
 	c.send(request("/apps/2", "two") + request("/apps/3", "") + request("/apps/4", "four")[:30])
 	c.want("POST /apps/2 two", true)
 	c.want("POST /apps/3 ", true)
@@ -245,7 +245,7 @@ func TestBodiesThatNobodyReads(t *testing.T) {
 			t.Errorf("got %d, goes on: %v", status, more)
 		}
 	}
-	// What has not come is not waited for.
+	// The server does not wait for the rest of the body.
 	c.send("POST /apps/3 HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nbegins")
 	if status, _, more := c.answer(); status != http.StatusTeapot || more {
 		t.Errorf("got %d, goes on: %v", status, more)
@@ -318,7 +318,7 @@ func TestSilentConnectionsEnd(t *testing.T) {
 	c.end()
 }
 
-// TestConnectionsAreKnownOnce: those that are handed over are not new a second time.
+// TestConnectionsAreKnownOnce: a connection that is handed over is not reported as new a second time.
 func TestConnectionsAreKnownOnce(t *testing.T) {
 	h := open(t, nil)
 	c := h.connect()
@@ -381,7 +381,7 @@ func TestShutdownDoesNotWaitForEver(t *testing.T) {
 	h.ended.Wait()
 }
 
-// TestAnEmptyLineBeginsNoRequest: a client that ends its body with one of its own is idle after it.
+// TestAnEmptyLineBeginsNoRequest: a client that sends an empty line after its body is idle.
 func TestAnEmptyLineBeginsNoRequest(t *testing.T) {
 	h := open(t, func(o *Options) { o.HeaderTimeout = 20 * time.Millisecond })
 	c := h.connect()
@@ -391,7 +391,7 @@ func TestAnEmptyLineBeginsNoRequest(t *testing.T) {
 			_ = r.Body.Close()
 			break
 		}
-		c = h.connect() // the time is for the first header as well, and this machine may be slow
+		c = h.connect() // the timeout covers the first header as well, which may be slow on this machine
 	}
 	c.send("\r\n")
 	_ = c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
@@ -400,8 +400,8 @@ func TestAnEmptyLineBeginsNoRequest(t *testing.T) {
 	}
 }
 
-// TestALargeBodyThatIsRefusedResetsNoAnswer: whoever sends much more than is read has time to read the answer, although
-// sending fails in the end.
+// TestALargeBodyThatIsRefusedResetsNoAnswer: a client that sends much more than is read has time to read the
+// response, although its write fails in the end.
 func TestALargeBodyThatIsRefusedResetsNoAnswer(t *testing.T) {
 	h := open(t, nil)
 	h.now(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusRequestEntityTooLarge) })

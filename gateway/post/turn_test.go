@@ -48,7 +48,7 @@ func TestTime04WhichRequestsWait(t *testing.T) {
 	}
 }
 
-// line is a queue whose turns a test gives.
+// line is a queue whose turns the test gives.
 type line struct {
 	calls chan func()
 	left  atomic.Int32
@@ -59,7 +59,7 @@ func (l *line) Leave() bool {
 	return true
 }
 
-// openQueue is a house in which sockets wait.
+// openQueue returns a house in which WebSocket handshakes wait.
 func openQueue(t *testing.T) (*house, *line) {
 	l := &line{calls: make(chan func(), 10)}
 	h := open(t, func(o *Options) {
@@ -74,8 +74,8 @@ func openQueue(t *testing.T) (*house, *line) {
 
 const socket = "GET /app/k HTTP/1.1\r\nHost: a\r\n\r\n"
 
-// TestTime04WhoWaitsHoldsNobodyUp: others are served meanwhile, and nothing is lost of what was sent before
-// and while somebody waited, however much it was.
+// TestTime04WhoWaitsHoldsNobodyUp: other requests are served meanwhile, and no byte sent before or during the
+// wait is lost.
 func TestTime04WhoWaitsHoldsNobodyUp(t *testing.T) {
 	for about, behind := range map[string]string{"nothing": "", "little": "ab", "much": strings.Repeat("x", 3*early)} {
 		t.Run(about+" is sent while it waits", func(t *testing.T) {
@@ -139,7 +139,8 @@ func TestTime04ATurnCountsOnce(t *testing.T) {
 	}
 }
 
-// TestTime04WhoGoesWhileHeWaitsGivesUp his turn, and is told of as closed once.
+// TestTime04WhoGoesWhileHeWaitsGivesUp: a client that disconnects while it waits gives up its turn, and is
+// reported as closed once.
 func TestTime04WhoGoesWhileHeWaitsGivesUp(t *testing.T) {
 	h, l := openQueue(t)
 	c := h.connect()
@@ -160,7 +161,7 @@ func TestTime04WhoGoesWhileHeWaitsGivesUp(t *testing.T) {
 	}
 }
 
-// TestTime04ShutdownEndsWhoWaits, and does not wait for a turn that nobody gives.
+// TestTime04ShutdownEndsWhoWaits: a shutdown ends waiting connections, and does not wait for their turns.
 func TestTime04ShutdownEndsWhoWaits(t *testing.T) {
 	h, l := openQueue(t)
 	c := h.connect()
@@ -173,7 +174,7 @@ func TestTime04ShutdownEndsWhoWaits(t *testing.T) {
 	}
 }
 
-// TestTime04AcceptingCanBePaced: nobody is accepted before it is allowed.
+// TestTime04AcceptingCanBePaced: a connection is accepted only when Admit returns.
 func TestTime04AcceptingCanBePaced(t *testing.T) {
 	admit := make(chan struct{})
 	h := open(t, func(o *Options) { o.Admit = func() { <-admit } })

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// oddities are beginnings of connections that end by themselves, or with a request that says so.
+// oddities are beginnings of connections that end by themselves, or with a request that asks for it.
 func oddities() map[string]string {
 	last := request("/apps/last", "last", "Connection: close")
 	head := func(fields ...string) string {
@@ -76,8 +76,8 @@ func oddities() map[string]string {
 	return all
 }
 
-// TestWayIn03NobodyElseReadsARequestOtherwise gives the same bytes to a house and to a server of
-// the library alone: they make the same requests of them, and answer alike.
+// TestWayIn03NobodyElseReadsARequestOtherwise sends the same bytes to a house and to a net/http server: both
+// see the same requests and give the same responses.
 func TestWayIn03NobodyElseReadsARequestOtherwise(t *testing.T) {
 	for about, text := range oddities() {
 		t.Run(about, func(t *testing.T) {
@@ -94,7 +94,7 @@ func TestWayIn03NobodyElseReadsARequestOtherwise(t *testing.T) {
 	}
 }
 
-// library is the address of a server of the library.
+// library returns the address of a net/http server.
 func library(t *testing.T, serve http.HandlerFunc) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -115,7 +115,7 @@ func library(t *testing.T, serve http.HandlerFunc) string {
 
 var changing = regexp.MustCompile(`(?m)^(Date|Content-Type|Content-Length): .*\r\n`)
 
-// conversation sends a text in pieces, and returns what is answered until the connection ends.
+// conversation sends a text in pieces, and returns the responses up to the end of the connection.
 func conversation(t *testing.T, address, text string, piece int) string {
 	c, err := net.Dial("tcp", address)
 	if err != nil {
@@ -123,7 +123,7 @@ func conversation(t *testing.T, address, text string, piece int) string {
 	}
 	defer func() { _ = c.Close() }()
 	_ = c.SetDeadline(time.Now().Add(time.Minute))
-	// Whoever is refused early loses the answer if he reads it late.
+	// A client that is refused early loses the response unless it reads at once.
 	answer := make(chan string)
 	go func() {
 		all, err := io.ReadAll(c)

@@ -24,7 +24,8 @@ func TestPercentFor(t *testing.T) {
 	}
 }
 
-// The collector leaves a small heap alone for longer, and goes by what is alive once that is more.
+// TestTheCollectorIsEased: a small heap is collected less often, and above the least size the usual
+// percentage of live memory applies.
 func TestTheCollectorIsEased(t *testing.T) {
 	t.Setenv("GOGC", "")
 	percent := func() int {

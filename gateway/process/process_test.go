@@ -83,7 +83,7 @@ func TestTrust08MemoryIsScarceWhenMuchIsHeld(t *testing.T) {
 	}
 }
 
-// gate is a listener of a process that may have so many descriptors more.
+// gate returns a listener of a process that may open only so many descriptors.
 func gate(t *testing.T, d *Descriptors, class Class, shut func() bool) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -145,8 +145,7 @@ func TestTrust08RefusedConnectionsAreAnswered(t *testing.T) {
 	}
 }
 
-// TestTrust08OwnConnectionsUseHalfOfTheReserve compares the classes where there is room
-// for one of them only.
+// TestTrust08OwnConnectionsUseHalfOfTheReserve compares the classes where only one of them has room.
 func TestTrust08OwnConnectionsUseHalfOfTheReserve(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -163,7 +162,7 @@ func TestTrust08OwnConnectionsUseHalfOfTheReserve(t *testing.T) {
 	if !ok {
 		t.Skip("connections have no descriptors here")
 	}
-	// The next connection gets a number near that one.
+	// The next connection gets a descriptor near that number.
 	d := &Descriptors{Reserve: 100, limit: func() int { return number + 75 }}
 	conn, err = d.Dial(dial)(context.Background(), "tcp", l.Addr().String())
 	if err != nil {
@@ -182,8 +181,8 @@ func TestTrust08OwnConnectionsUseHalfOfTheReserve(t *testing.T) {
 	}
 }
 
-// A flood ends and those who made it are gone. Without anything that allocates the collector
-// would not look for minutes, and everybody would be refused for what nobody holds.
+// TestTrust08MemoryIsFreeAgainWhenItsHoldersAreGone: after a flood has ended, nothing allocates, so the
+// collector would not run for minutes, and clients would be refused for memory that is free.
 func TestTrust08MemoryIsFreeAgainWhenItsHoldersAreGone(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	m := &Memory{Limit: 32 << 20, Collector: 32 << 20, Source: "memory.limit", held: alive}
@@ -198,7 +197,7 @@ func TestTrust08MemoryIsFreeAgainWhenItsHoldersAreGone(t *testing.T) {
 		defer m.mu.Unlock()
 		m.since = time.Now().Add(-ago)
 	}
-	looked(-time.Hour) // a moment ago, however long the moment takes
+	looked(-time.Hour) // too recently for another collection, however slow the machine is
 	if !m.RefuseConnection() {
 		t.Error("the collector was made to look although it has looked a moment ago")
 	}

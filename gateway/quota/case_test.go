@@ -7,8 +7,9 @@ import (
 	"github.com/sluicehq/sluice/gateway/presence"
 )
 
-// TestWS06NobodyIsToldForGoodWhatIsNotCertain: a connection is refused for good only by what this gateway has
-// and what others confirm, and nobody waits once that is known or the time for it is over.
+// TestWS06NobodyIsToldForGoodWhatIsNotCertain: a connection is refused for good only if the connections of
+// this gateway and those confirmed by others fill the quota. A wait ends as soon as that is known, or when
+// its time is over.
 func TestWS06NobodyIsToldForGoodWhatIsNotCertain(t *testing.T) {
 	start := time.Unix(0, 0)
 	for _, c := range []struct {

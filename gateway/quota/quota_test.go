@@ -20,15 +20,15 @@ func TestMain(m *testing.M) {
 
 const long = time.Minute
 
-// gateway is one with a quota.
+// gateway is a gateway with a quota.
 type gateway struct {
 	*Quota
 	roster *presence.Roster
-	// die ends it without a word.
+	// die ends it without a leave.
 	die func()
 }
 
-// deaf is a table that does nothing any more for a gateway that has died.
+// deaf is a table that does nothing for a gateway that has died.
 type deaf struct {
 	kv.Table
 	dead context.Context
@@ -53,7 +53,7 @@ func join(t *testing.T, table kv.Table, a *app.App, node string, sole bool) *gat
 	dead, die := context.WithCancel(context.Background())
 	ctx, cancel := context.WithTimeout(t.Context(), long)
 	defer cancel()
-	// Nobody is buried for being silent while the test looks.
+	// No gateway is buried for its silence during the test.
 	roster, err := presence.New(ctx, presence.Options{Table: deaf{table, dead}, Node: node, Lease: time.Hour, Sole: sole})
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +73,7 @@ func join(t *testing.T, table kv.Table, a *app.App, node string, sole bool) *gat
 	return g
 }
 
-// enter has a connection come, with so much time for finding out.
+// enter adds a connection, which may wait until long is over.
 func (g *gateway) enter(t *testing.T, a *app.App) Verdict {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), long)
@@ -85,7 +85,8 @@ func limited(n int) *app.App {
 	return &app.App{ID: "app", Enabled: true, Limits: app.Limits{MaxConnections: n}}
 }
 
-// TestWS06OthersThatLiveConfirmTheirPart: one more than all gateways may have together is refused for good.
+// TestWS06OthersThatLiveConfirmTheirPart: one connection more than all gateways may have together is refused
+// for good.
 func TestWS06OthersThatLiveConfirmTheirPart(t *testing.T) {
 	a, table := limited(3), kv.NewMemoryTable(nil)
 	one, two := join(t, table, a, "one", false), join(t, table, a, "two", false)
@@ -105,8 +106,8 @@ func TestWS06OthersThatLiveConfirmTheirPart(t *testing.T) {
 	}
 }
 
-// TestWS06WhoHasDiedRefusesNobodyForGood: connections of a gateway that has died are refused for a moment only,
-// where they come back to another gateway, and where they come back to the next one at the same log.
+// TestWS06WhoHasDiedRefusesNobodyForGood: clients of a dead gateway are refused only for a moment, if they
+// reconnect to another gateway or to the next gateway of the same log.
 func TestWS06WhoHasDiedRefusesNobodyForGood(t *testing.T) {
 	for _, sole := range []bool{false, true} {
 		a, table := limited(2), kv.NewMemoryTable(nil)
@@ -117,7 +118,7 @@ func TestWS06WhoHasDiedRefusesNobodyForGood(t *testing.T) {
 		two := join(t, table, a, "two", sole)
 		want := Unsure
 		if sole {
-			want = Enter // nobody else can have died
+			want = Enter // no other gateway can have died
 		}
 		if v := two.enter(t, a); v != want {
 			t.Errorf("with a table of its own %v: %d, want %d", sole, v, want)
@@ -125,8 +126,8 @@ func TestWS06WhoHasDiedRefusesNobodyForGood(t *testing.T) {
 	}
 }
 
-// TestWS06WhoIsLeavingRefusesNobodyForGood: a gateway that is stopping has asked its clients to go, and one of
-// them comes before the others know that it has left. It is let in as soon as they do.
+// TestWS06WhoIsLeavingRefusesNobodyForGood: a stopping gateway has asked its clients to leave, and one of
+// them reconnects before others know that its old connection has ended. It is let in as soon as they do.
 func TestWS06WhoIsLeavingRefusesNobodyForGood(t *testing.T) {
 	a, table := limited(2), kv.NewMemoryTable(nil)
 	one, two := join(t, table, a, "one", false), join(t, table, a, "two", false)
@@ -144,7 +145,8 @@ func TestWS06WhoIsLeavingRefusesNobodyForGood(t *testing.T) {
 	}
 }
 
-// TestWhoWaitsForAVerdictIsBounded: those beyond the bound come again, and whoever hangs up waits no longer.
+// TestWhoWaitsForAVerdictIsBounded: connections beyond the bound are told to retry, and a client that
+// disconnects waits no longer.
 func TestWhoWaitsForAVerdictIsBounded(t *testing.T) {
 	a, table := limited(1), kv.NewMemoryTable(nil)
 	one, two := join(t, table, a, "one", false), join(t, table, a, "two", false)
@@ -165,7 +167,7 @@ func TestWhoWaitsForAVerdictIsBounded(t *testing.T) {
 	}
 }
 
-// TestAnAppWithoutConnectionsTakesNoRoom: it may have been removed.
+// TestAnAppWithoutConnectionsTakesNoRoom: the app may have been removed.
 func TestAnAppWithoutConnectionsTakesNoRoom(t *testing.T) {
 	q, a := New(nil), limited(2)
 	for range 2 {
@@ -183,8 +185,8 @@ func TestAnAppWithoutConnectionsTakesNoRoom(t *testing.T) {
 	}
 }
 
-// TestWhatIsHereAndElsewhere: connections are counted for each app and all of them, and those elsewhere for as long
-// as somebody follows them, whoever has ended following before.
+// TestWhatIsHereAndElsewhere: connections are counted for each app and in total, and those on other gateways
+// as long as they are followed, even if an earlier follower has ended.
 func TestWhatIsHereAndElsewhere(t *testing.T) {
 	a, table := limited(9), kv.NewMemoryTable(nil)
 	free := &app.App{ID: "free", Enabled: true}
@@ -213,7 +215,7 @@ func TestWhatIsHereAndElsewhere(t *testing.T) {
 	if n, followed := two.Elsewhere("free"); n != 0 || followed {
 		t.Errorf("%d are elsewhere of an app that nobody follows", n)
 	}
-	// Two follow one after the other, and the first ends last.
+	// There are two followers, and the first one ends last.
 	first, err := two.Follow(t.Context(), "free")
 	if err != nil {
 		t.Fatal(err)

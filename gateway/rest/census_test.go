@@ -19,9 +19,9 @@ import (
 type crowd struct {
 	mu    sync.Mutex
 	there map[string]map[string][]string
-	// err is what every question is answered with instead.
+	// err, if set, is returned for every question.
 	err error
-	// asked counts the questions.
+	// asked counts the calls.
 	asked int
 }
 

@@ -31,7 +31,7 @@ type rig struct {
 	log  *memory.Log
 	base string
 	api  *rest.API
-	app  *app.App // of requests for "app"
+	app  *app.App // the app with the id "app"
 }
 
 func newRig(t testing.TB, change func(*rest.Options)) *rig {

@@ -12,7 +12,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// shown returns what a scrape would, by name and app.
+// shown returns the values of a scrape by name and app.
 func shown(t *testing.T, registry *prometheus.Registry) map[string]float64 {
 	t.Helper()
 	families, err := registry.Gather()
@@ -35,7 +35,7 @@ func registryOf(ids ...string) (all []*app.App) {
 	return all
 }
 
-// TestTrust12SeriesGoWithTheirApp and nothing that comes late for it brings them back.
+// TestTrust12SeriesGoWithTheirApp: late uses do not bring the series of a removed app back.
 func TestTrust12SeriesGoWithTheirApp(t *testing.T) {
 	registry, apps := prometheus.NewRegistry(), app.NewRegistry(registryOf("a", "b")...)
 	var all Apps
@@ -78,14 +78,14 @@ func TestTrust12SeriesGoWithTheirApp(t *testing.T) {
 	apps.Replace(registryOf("a", "b")...)
 	all.Begin(apps)
 	back := maps.Clone(left)
-	back["l a"] = 3 // They have not ended.
+	back["l a"] = 3 // they have not ended
 	check("a is back", back)
 	level.Add("a", -3)
 	use("a")
 	check("a counts from 0", both)
 }
 
-// TestTrust12NoRaceBringsSeriesBack whenever an app goes while it is counted.
+// TestTrust12NoRaceBringsSeriesBack: the same holds if an app is removed while it is counted.
 func TestTrust12NoRaceBringsSeriesBack(t *testing.T) {
 	for range 200 {
 		registry, apps := prometheus.NewRegistry(), app.NewRegistry(registryOf("a")...)

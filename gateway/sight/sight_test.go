@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var start = time.UnixMilli(1_700_000_000_000)
 
-// TestTime06WhatCutsAWish names retention and limit apart, for wishes by offset and by time.
+// TestTime06WhatCutsAWish distinguishes cuts by retention and by limit, for requests by offset and by time.
 func TestTime06WhatCutsAWish(t *testing.T) {
 	at := func(second int) time.Time { return start.Add(time.Duration(second) * time.Second) }
 	kept := broker.Retained{Epoch: "e", Oldest: 10, Newest: 30, OldestTime: at(10), NewestTime: at(30), Messages: 21}
@@ -94,8 +94,8 @@ func TestTime06ABoundNarrows(t *testing.T) {
 	}
 }
 
-// TestTime06EveryReaderSeesTheSame: pages in both directions, continuing after a position and
-// the state agree about each limit.
+// TestTime06EveryReaderSeesTheSame: pages in both directions, reads after a position, and the state agree
+// about each limit.
 func TestTime06EveryReaderSeesTheSame(t *testing.T) {
 	now := start
 	log, err := memory.New(memory.Options{Apps: []string{"app"}, Now: func() time.Time { return now }})
@@ -145,7 +145,7 @@ func TestTime06EveryReaderSeesTheSame(t *testing.T) {
 			ok    bool
 		}{{lowest - 1, true}, {kept.Newest, true}, {lowest - 2, c.want == 20}} {
 			if c.want == 20 && step.after > 1<<60 {
-				continue // There is nothing before the first one.
+				continue // Nothing is before the first event.
 			}
 			page, err := v.After(t.Context(), broker.Position{Epoch: epoch, Offset: step.after}, 100)
 			if step.ok != (err == nil) || err == nil && len(page.Publications) != int(kept.Newest-step.after) || err != nil && !errors.Is(err, broker.ErrPositionExpired) {
@@ -155,8 +155,8 @@ func TestTime06EveryReaderSeesTheSame(t *testing.T) {
 	}
 }
 
-// TestTime06LargeEventsCountAsMany: a limit of events is one of events also where they take several pages, and what
-// all of them are too old for is nothing.
+// TestTime06LargeEventsCountAsMany: a limit counts events even if they take several pages, and with an age
+// that all events exceed nothing is readable.
 func TestTime06LargeEventsCountAsMany(t *testing.T) {
 	const all = 20
 	now := start
@@ -207,8 +207,8 @@ func TestTime06LargeEventsCountAsMany(t *testing.T) {
 	}
 }
 
-// TestWhatACacheChannelRemembers lies behind client events, however many pages of them there are, and not above a
-// place that is given.
+// TestWhatACacheChannelRemembers: the remembered event is found behind client events, however many pages of
+// them there are, and not above a given offset.
 func TestWhatACacheChannelRemembers(t *testing.T) {
 	log, err := memory.New(memory.Options{Apps: []string{"app"}, MaxMessages: 10_000})
 	if err != nil {
@@ -255,10 +255,10 @@ func TestWhatACacheChannelRemembers(t *testing.T) {
 	}
 }
 
-// TestTime06WhatIsOffIsOffForAll.
+// TestTime06WhatIsOffIsOffForAll: with Off every kind of read fails with ErrOff.
 func TestTime06WhatIsOffIsOffForAll(t *testing.T) {
 	a := &app.App{ID: "app", Readings: app.NewReadings([]app.ReadingPattern{{Match: "*", Reading: app.Reading{Off: true}}})}
-	v, err := sight.Log{}.Look(t.Context(), a, "c") // The log is not even asked.
+	v, err := sight.Log{}.Look(t.Context(), a, "c") // the log is not read
 	if err != nil || v.Sees(1) {
 		t.Fatalf("got %+v, %v", v, err)
 	}

@@ -26,12 +26,12 @@ func gathered(t *testing.T, registry *prometheus.Registry) map[string]*dto.Histo
 	return out
 }
 
-// TestRun08DeliveryIsTimedByTheClockOfTheLog where that differs, and by the own one where it
-// does not; never below 0.
+// TestRun08DeliveryIsTimedByTheClockOfTheLog: delivery is timed by the clock of the log if that differs from
+// the local one, and is never negative.
 func TestRun08DeliveryIsTimedByTheClockOfTheLog(t *testing.T) {
 	for _, c := range []struct {
 		name          string
-		ahead, stored time.Duration // of the log, and before now by the clock of this machine
+		ahead, stored time.Duration // of the log ahead of this machine, and of the store before now
 		least, most   float64
 	}{
 		{"clocks that agree", 0, 300 * time.Millisecond, .3, 5},
@@ -56,7 +56,7 @@ func TestRun08DeliveryIsTimedByTheClockOfTheLog(t *testing.T) {
 	}
 }
 
-// TestRun06HistogramsHaveBothKindsOfBuckets.
+// TestRun06HistogramsHaveBothKindsOfBuckets: histograms have classic and native buckets.
 func TestRun06HistogramsHaveBothKindsOfBuckets(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	Histogram(registry, "x_seconds", "Help.", []string{"port"}, 1, 2).WithLabelValues("1").Observe(1.5)

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// doorRig is a door at which nobody gets in until a step is told how late the process is.
+// doorRig has a door at which nobody gets in until a step is told how late the process is.
 type doorRig struct {
 	t    *testing.T
 	door *Door
@@ -30,7 +30,7 @@ func newDoorRig(t *testing.T) *doorRig {
 	return r
 }
 
-// give lets so many in at the next step, and nobody before, however long a test lasts.
+// give lets n in at the next step, and nobody before, however long a test lasts.
 func (r *doorRig) give(n float64) {
 	r.door.mu.Lock()
 	defer r.door.mu.Unlock()
@@ -38,7 +38,7 @@ func (r *doorRig) give(n float64) {
 	r.door.flow.has, r.door.flow.last = n, time.Now().Add(time.Hour)
 }
 
-// come lets somebody wait.
+// come adds a waiting client.
 func (r *doorRig) come(ctx context.Context, client netip.Addr) (left chan error) {
 	r.t.Helper()
 	left = make(chan error, 1)
@@ -64,8 +64,8 @@ func (r *doorRig) await(what string, ok func() bool) {
 	}
 }
 
-// TestTime04NewcomersWaitForWhatIsLive: who comes alone is let in at once; who comes faster than
-// there is time for waits, and clients have turns.
+// TestTime04NewcomersWaitForWhatIsLive: a single client is let in at once. Clients that come faster than
+// there is time for wait, and addresses take turns.
 func TestTime04NewcomersWaitForWhatIsLive(t *testing.T) {
 	r := newDoorRig(t)
 	if err := r.door.Enter(t.Context(), at(1)); err != nil {
@@ -90,7 +90,7 @@ func TestTime04NewcomersWaitForWhatIsLive(t *testing.T) {
 	}
 }
 
-// TestTime04WhoGoesWaitsNoLonger, and takes nobody's turn.
+// TestTime04WhoGoesWaitsNoLonger: a client that leaves uses up no turn.
 func TestTime04WhoGoesWaitsNoLonger(t *testing.T) {
 	r := newDoorRig(t)
 	r.give(0)
@@ -111,8 +111,8 @@ func TestTime04WhoGoesWaitsNoLonger(t *testing.T) {
 	}
 }
 
-// TestNobodyIsForgottenAtTheDoor: in waves of many clients of which some go again, whoever stays comes in, once,
-// whoever has gone is not called, and nothing is left of any of them.
+// TestNobodyIsForgottenAtTheDoor: of many clients in waves some leave. Each that stays is let in once, none
+// that has left is called, and nothing is left of any.
 func TestNobodyIsForgottenAtTheDoor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := NewDoor(&Gauge{}, 50)
@@ -165,7 +165,7 @@ func TestNobodyIsForgottenAtTheDoor(t *testing.T) {
 	})
 }
 
-// TestTime04AnOpenDoorKeepsNobody: a server that stops lets in who waits, so that he is told.
+// TestTime04AnOpenDoorKeepsNobody: a server that stops lets all waiting clients in, so that they can be told.
 func TestTime04AnOpenDoorKeepsNobody(t *testing.T) {
 	r := newDoorRig(t)
 	r.give(0)
@@ -193,7 +193,7 @@ func TestTime04AnOpenDoorKeepsNobody(t *testing.T) {
 	}
 }
 
-// TestTime04TheFlow is fast while nothing is late, slow while something is, and never stands.
+// TestTime04TheFlow: the flow is fast while nothing is late, slow while something is, and never stops.
 func TestTime04TheFlow(t *testing.T) {
 	now := time.Unix(1000, 0)
 	f := flow{least: 1000}
@@ -228,8 +228,7 @@ func TestTime04TheFlow(t *testing.T) {
 	}
 }
 
-// TestTime04TheFlowOfLongSteps: on a busy machine a step lasts long, and as many come as the least says
-// all the same.
+// TestTime04TheFlowOfLongSteps: on a busy machine a step takes long, and the least number is still let in.
 func TestTime04TheFlowOfLongSteps(t *testing.T) {
 	for _, step := range []time.Duration{2 * time.Millisecond, 5 * time.Millisecond, 20 * time.Millisecond, 50 * time.Millisecond} {
 		now := time.Unix(1000, 0)

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// TestTime04TheGauge measures a step with and without its pipe, and ends what it began.
+// TestTime04TheGauge measures steps with and without its pipe, and ends what it began.
 func TestTime04TheGauge(t *testing.T) {
 	g, alone := &Gauge{}, &Gauge{}
 	g.Begin()
-	// Two doors may have it.
+	// Two doors may share it.
 	var doors sync.WaitGroup
 	for range 2 {
 		doors.Go(func() {
@@ -33,7 +33,7 @@ func TestTime04TheGauge(t *testing.T) {
 	alone.End()
 }
 
-// TestTime04TheGaugeFeelsWhatNobodyFetches: while what has come is not fetched, a step lasts.
+// TestTime04TheGaugeFeelsWhatNobodyFetches: a step lasts until its byte is read.
 func TestTime04TheGaugeFeelsWhatNobodyFetches(t *testing.T) {
 	out, in, err := os.Pipe()
 	if err != nil {
@@ -54,7 +54,7 @@ func TestTime04TheGaugeFeelsWhatNobodyFetches(t *testing.T) {
 	fetched := time.Now()
 	go g.read()
 	by := <-measured
-	// The step may have begun later than its goroutine, and ended later than what was fetched.
+	// The step may have begun later than its goroutine, and ended later than the read.
 	if by <= 0 || by < fetched.Sub(began)-(time.Since(began)-by) {
 		t.Errorf("late by %v, and fetched after %v", by, fetched.Sub(began))
 	}

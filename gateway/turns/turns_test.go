@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// gateRig is a gate with one place, which a test gives on by hand.
+// gateRig is a gate with one place, which the test passes on by hand.
 type gateRig struct {
 	t       *testing.T
 	gate    *Gate[string]
@@ -42,7 +42,7 @@ func newGateRig(t *testing.T) *gateRig {
 
 func at(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}) }
 
-// wait lets a connection wait for a channel of its own.
+// wait adds a connection that waits for a channel.
 func (r *gateRig) wait(ctx context.Context, name string, by *Asker) {
 	before := r.gate.Size()
 	r.running.Go(func() {
@@ -60,7 +60,7 @@ func (r *gateRig) wait(ctx context.Context, name string, by *Asker) {
 	}
 }
 
-// turns gives the place on until nobody waits, and says who had it.
+// turns passes the place on until nobody waits, and returns the names in order.
 func (r *gateRig) turns(p *Place[string]) (names []string) {
 	for n := r.gate.Size(); n > 0; n-- {
 		p.End()
@@ -81,7 +81,8 @@ func (r *gateRig) take(by *Asker) *Place[string] {
 	return p
 }
 
-// One who asks for much waits for himself, however he asks.
+// TestTrust11ANewcomerWaitsForAHandful: a client with many requests delays only itself, however it
+// distributes them.
 func TestTrust11ANewcomerWaitsForAHandful(t *testing.T) {
 	for name, storm := range map[string]func(i int) (*Asker, int){
 		"one address":                                   func(i int) (*Asker, int) { return &Asker{Address: at(1)}, 1 },
@@ -118,7 +119,7 @@ func TestTrust11ANewcomerWaitsForAHandful(t *testing.T) {
 	}
 }
 
-// Newcomers without end keep nobody from his turn.
+// TestTrust11EverybodyHasTurns: an endless stream of newcomers keeps no client from its turn.
 func TestTrust11EverybodyHasTurns(t *testing.T) {
 	r := newGateRig(t)
 	for range many {
@@ -136,7 +137,8 @@ func TestTrust11EverybodyHasTurns(t *testing.T) {
 	}
 }
 
-// Many wait for one channel: it is attached once, and then all of them go on.
+// TestTrust11OneAttachServesAllWhoWait: many wait for one channel, which is attached once, and then all of
+// them go on.
 func TestTrust11OneAttachServesAllWhoWait(t *testing.T) {
 	r := newGateRig(t)
 	p := r.take(&Asker{})
@@ -155,7 +157,8 @@ func TestTrust11OneAttachServesAllWhoWait(t *testing.T) {
 	}
 }
 
-// What the log takes long for holds up nobody, and who gives up waiting leaves nothing.
+// TestTrust11PlacesAndWaitsEnd: an attach that takes long holds nobody up, and a cancelled wait leaves
+// nothing behind.
 func TestTrust11PlacesAndWaitsEnd(t *testing.T) {
 	r := newGateRig(t)
 	r.gate.Stale = time.Millisecond
@@ -177,7 +180,8 @@ func TestTrust11PlacesAndWaitsEnd(t *testing.T) {
 	}
 }
 
-// Connections that had many turns have a rate; others do not wait for it.
+// TestTrust11ManyChannelsHaveARate: connections that had many turns have a rate, and others do not wait for
+// it.
 func TestTrust11ManyChannelsHaveARate(t *testing.T) {
 	r := newGateRig(t)
 	r.gate.rate = rate.NewLimiter(1e-6, 4)
@@ -193,7 +197,7 @@ func TestTrust11ManyChannelsHaveARate(t *testing.T) {
 	if r.gate.Size() != 1 {
 		t.Error("the rate was not kept")
 	}
-	// The rate comes.
+	// The rate allows it now.
 	r.gate.mu.Lock()
 	r.gate.rate = rate.NewLimiter(1e6, 1<<20)
 	r.gate.serve()
@@ -203,7 +207,8 @@ func TestTrust11ManyChannelsHaveARate(t *testing.T) {
 	r.running.Wait()
 }
 
-// The rate of a connection with many turns comes by itself, and holds up no other one of its client.
+// TestTrust11WhoWaitsForTheRateIsServed: a connection with many turns is served when the rate allows it, and
+// delays no other connection of its client.
 func TestTrust11WhoWaitsForTheRateIsServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New[int](10, 2, time.Now)
@@ -238,7 +243,8 @@ func TestTrust11WhoWaitsForTheRateIsServed(t *testing.T) {
 	})
 }
 
-// A channel may come any number of times, each for those who wait then.
+// TestTrust11AChannelComesAgain: a channel may be attached any number of times, each time for those that wait
+// then.
 func TestTrust11AChannelComesAgain(t *testing.T) {
 	r := newGateRig(t)
 	p := r.take(&Asker{})
@@ -253,7 +259,7 @@ func TestTrust11AChannelComesAgain(t *testing.T) {
 	r.turns(p)
 }
 
-// Turns count against a client for five seconds at least, and for ten at most.
+// TestTrust11TurnsAreForgotten: turns count against a client for at least five and at most ten seconds.
 func TestTrust11TurnsAreForgotten(t *testing.T) {
 	for later, share := range map[time.Duration]int{
 		0: 6, memory - 1: 6, memory: 6, 2*memory - 1: 6, 2 * memory: 4, time.Hour: 4,

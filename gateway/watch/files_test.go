@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// clock gives looks a second apart.
+// clock gives times a second apart.
 type clock struct{ now time.Time }
 
 func (c *clock) tick() time.Time {
@@ -78,8 +78,8 @@ func TestFilesTellWhatHasSettled(t *testing.T) {
 	}
 }
 
-// TestFilesFollowLinksThatAreSwapped does what a mounted secret does: the names are links into
-// a link to a directory, and that is replaced at once.
+// TestFilesFollowLinksThatAreSwapped replaces files like a mounted secret: the names are links through a link
+// to a directory, which is replaced atomically.
 func TestFilesFollowLinksThatAreSwapped(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("links need a permission there")
@@ -89,7 +89,7 @@ func TestFilesFollowLinksThatAreSwapped(t *testing.T) {
 		must(t, os.Mkdir(filepath.Join(dir, version), 0o700))
 		write(t, filepath.Join(dir, version, "crt"), "certificate "+version)
 		write(t, filepath.Join(dir, version, "key"), "key "+version)
-		// As if both had been there for long.
+		// as if both had been there for long
 		for _, name := range []string{"crt", "key"} {
 			must(t, os.Chtimes(filepath.Join(dir, version, name), time.Unix(1, 0), time.Unix(1, 0)))
 		}
@@ -111,7 +111,7 @@ func TestFilesFollowLinksThatAreSwapped(t *testing.T) {
 	}
 }
 
-// TestFilesWaitForBothOfAPair writes one file, and the other one a look later.
+// TestFilesWaitForBothOfAPair changes one file, and the other one a look later.
 func TestFilesWaitForBothOfAPair(t *testing.T) {
 	dir := t.TempDir()
 	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")

@@ -7,9 +7,8 @@ import (
 	"testing"
 )
 
-// TestScripts runs the tests of the page's modules in Node. With the npm
-// package fossil-delta at hand (scripts/test installs it) the decoder is also
-// checked against that package's encoder.
+// TestScripts runs the tests of the page's modules in Node. If the npm package fossil-delta is there
+// (scripts/test installs it), the decoder is also checked against that package's encoder.
 func TestScripts(t *testing.T) {
 	node, err := exec.LookPath("node")
 	if err != nil {

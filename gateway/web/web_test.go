@@ -120,8 +120,8 @@ func TestEveryFileThatIsReferredToIsServed(t *testing.T) {
 	}
 }
 
-// TestRun05ThePageOfTheConsole is served with its files, alone and beside the other page, and
-// holds nothing of the server.
+// TestRun05ThePageOfTheConsole: the page is served with its files, alone and beside the other page, and
+// contains nothing of the server.
 func TestRun05ThePageOfTheConsole(t *testing.T) {
 	reference := regexp.MustCompile(`(?:src|href)="\.\.(/assets/[^"]+)"|from '\./([^']+)'`)
 	for name, h := range map[string]http.Handler{"alone": web.Console("v1"), "beside": web.Handler(web.Options{AppID: "i", AppKey: "k", Console: true})} {

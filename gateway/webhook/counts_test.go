@@ -22,14 +22,14 @@ func TestTrust20OvertakenNumbersAreLeftOut(t *testing.T) {
 		{"a", 12, 52, time.Second, false},
 		{"a", 11, 51, time.Second, true},
 		{"b", 11, 51, time.Second, false},
-		{"a", 12, 52, 6 * time.Second, true},                           // told again by another one
-		{"a", 12, 53, 6 * time.Second, false},                          // one that knows more
-		{"a", 0, 1, 7 * time.Second, false},                            // by an older release
+		{"a", 12, 52, 6 * time.Second, true},                           // told again by another gateway
+		{"a", 12, 53, 6 * time.Second, false},                          // from a gateway that knows more
+		{"a", 0, 1, 7 * time.Second, false},                            // from an older release
 		{"a", 3, 4, 8 * time.Second, true},                             //
-		{"a", 3, 4, 6*time.Second + countsFor, false},                  // of a table that was made anew
+		{"a", 3, 4, 6*time.Second + countsFor, false},                  // from a table that was made anew
 		{"a", 4, 3, 6*time.Second + countsFor + time.Second, false},    //
 		{"a", 3, 4, 6*time.Second + countsFor + 2*time.Second, true},   //
-		{"a", 4, 3, 6*time.Second + countsFor + 40*time.Second, false}, // not that of a moment ago
+		{"a", 4, 3, 6*time.Second + countsFor + 40*time.Second, false}, // not the count of a moment ago
 	} {
 		ev := &Event{Name: SubscriptionCount, Channel: step.channel, Version: uint64(step.version), Count: step.count}
 		if got := c.stale(ev, began.Add(step.after)); got != step.stale {

@@ -9,9 +9,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestGraceLikeItsTwin compares with a twin that knows all events beforehand: an event
-// that withholds is settled with the first later one that takes it back, if that was
-// stored within the grace.
+// TestGraceLikeItsTwin compares with a twin that knows all events beforehand: a withheld event is settled by
+// the first later event that takes it back, if that was stored within the grace.
 func TestGraceLikeItsTwin(t *testing.T) {
 	const wait = 3 * time.Second
 	rapid.Check(t, func(t *rapid.T) {
@@ -45,7 +44,7 @@ func TestGraceLikeItsTwin(t *testing.T) {
 				}
 			}
 		}
-		// The gateway's clock is another one than the store's.
+		// The clocks of the gateway and of the store differ.
 		skew := time.Duration(rapid.IntRange(-7200, 7200).Draw(t, "skew")) * time.Second
 		base := time.Unix(1_700_000_000, 0)
 		g := grace[int]{wait: wait}
@@ -53,7 +52,7 @@ func TestGraceLikeItsTwin(t *testing.T) {
 		release := func(now time.Time) { sent = append(sent, g.due(now)...) }
 		for i, s := range steps {
 			now := base.Add(s.at + skew)
-			// What was stored at the same moment may be received first.
+			// An event stored at the same moment may be received first.
 			release(now.Add(-time.Nanosecond))
 			ready, gone := g.take(s.event, base.Add(s.at), now, i)
 			sent, settled = append(sent, ready...), append(settled, gone...)
@@ -87,8 +86,8 @@ func TestGraceLikeItsTwin(t *testing.T) {
 	})
 }
 
-// TestGraceKeepsOrderHoweverLate receives events later than they were stored, and many
-// at the same moment, as who takes over does.
+// TestGraceKeepsOrderHoweverLate: events are received later than they were stored, and many at the same
+// moment, as by a gateway that takes a queue over.
 func TestGraceKeepsOrderHoweverLate(t *testing.T) {
 	const wait = 3 * time.Second
 	type step struct {
@@ -142,7 +141,7 @@ func TestGraceKeepsOrderHoweverLate(t *testing.T) {
 				t.Fatalf("events %d and %d were settled", gone, back)
 			}
 		}
-		// Whoever hears of a channel or a member hears the latest last.
+		// The last event sent for a channel or a member is the latest one.
 		last := map[Event]int{}
 		for _, i := range sent {
 			if before, ok := last[key(i)]; ok && i < before {
@@ -153,9 +152,9 @@ func TestGraceKeepsOrderHoweverLate(t *testing.T) {
 	})
 }
 
-// TestWeeks18MembersAreGoneBeforeTheirChannel has two gateways tell of the same moment:
-// the one with the last member says that the channel is vacated, and the word of the
-// other one, whose member left a little earlier, comes after it.
+// TestWeeks18MembersAreGoneBeforeTheirChannel: two gateways report the same moment. The one with the last
+// member says that the channel is vacated, and the report of the other one, whose member left a little
+// earlier, comes after it.
 func TestWeeks18MembersAreGoneBeforeTheirChannel(t *testing.T) {
 	const wait = 3 * time.Second
 	for _, between := range []time.Duration{0, time.Millisecond, wait - time.Millisecond} {

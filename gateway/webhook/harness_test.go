@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 
 const patience = 3 * time.Minute
 
-// receiver is an application that takes webhooks.
+// receiver is an application that receives webhooks.
 type receiver struct {
 	*httptest.Server
 	mu       sync.Mutex
@@ -76,7 +76,7 @@ func (r *receiver) all() []request {
 	return append([]request(nil), r.requests...)
 }
 
-// names are those of the events that were taken, each with its channel and user.
+// names returns the received events, each with its channel and user.
 func (r *receiver) names() []string {
 	var out []string
 	for _, q := range r.all() {
@@ -122,7 +122,7 @@ func run(t *testing.T, a *app.App, work broker.Work, change func(*Options)) *Hoo
 	return h
 }
 
-// total adds up the samples of a metric.
+// total returns the sum of a metric.
 func total(c prometheus.Collector) float64 {
 	got := make(chan prometheus.Metric)
 	go func() {

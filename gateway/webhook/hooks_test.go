@@ -120,7 +120,7 @@ func TestWH08AHangingReceiverHoldsUpNobody(t *testing.T) {
 }
 
 func TestWH09BatchesComeTogether(t *testing.T) {
-	t.Parallel() // it waits for the rest of them
+	t.Parallel() // it waits until a batch is complete
 	r := listen(t, nil)
 	a := tenant(app.Webhook{URL: r.URL, Batch: true, BatchTime: 10 * time.Second, BatchSize: 50})
 	h := run(t, a, nil, nil)
@@ -142,7 +142,7 @@ func TestWH04WhoComesBackWasNeverGone(t *testing.T) {
 	t.Parallel() // it waits for the grace
 	r := listen(t, nil)
 	a := tenant(app.Webhook{URL: r.URL})
-	// Whoever comes back does so within it, also where a step of this takes long.
+	// A member that returns does so within the grace, even if a step takes long.
 	h := run(t, a, nil, func(o *Options) { o.Grace = 10 * time.Second })
 	emit := func(name, user string) { h.Emit(a, Event{Name: name, Channel: "presence-a", UserID: user}) }
 	emit(MemberAdded, "stays")
@@ -175,7 +175,7 @@ func TestAddressesChoose(t *testing.T) {
 	}
 }
 
-// TestWH10NothingIsLostWithAGateway ends a gateway that is delivering.
+// TestWH10NothingIsLostWithAGateway ends a gateway during its deliveries.
 func TestWH10NothingIsLostWithAGateway(t *testing.T) {
 	var hold atomic.Bool
 	hold.Store(true)
@@ -196,7 +196,7 @@ func TestWH10NothingIsLostWithAGateway(t *testing.T) {
 	eventually(t, "delivering has begun", func() bool { return total(first.metrics.retries) > 0 })
 	second := run(t, a, work, nil)
 	for i := range 50 {
-		// What both tell of is sent once.
+		// An event that both gateways report is sent once.
 		second.Emit(a, Event{ID: fmt.Sprint(i), Name: ClientEvent, Channel: "private-a", Data: fmt.Sprint(i)})
 	}
 	first.Close(context.Background())
@@ -207,8 +207,8 @@ func TestWH10NothingIsLostWithAGateway(t *testing.T) {
 	}
 }
 
-// TestWH04AlsoForAddressesThatWantOnlyOneOfAPair: who wants only channel_vacated must
-// not be told of a channel that was empty for a moment.
+// TestWH04AlsoForAddressesThatWantOnlyOneOfAPair: an address that wants only channel_vacated must not be told
+// of a channel that was empty for a moment.
 func TestWH04AlsoForAddressesThatWantOnlyOneOfAPair(t *testing.T) {
 	t.Parallel() // it waits for the grace
 	vacated, occupied := listen(t, nil), listen(t, nil)

@@ -15,7 +15,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// interrupting ends every turn at once.
+// interrupting is a queue whose turns end at once.
 type interrupting struct {
 	broker.Work
 	turns atomic.Int64
@@ -43,8 +43,8 @@ func (w *written) lines() int {
 	return strings.Count(w.text.String(), "\n")
 }
 
-// TestWeeks03AnOutageIsOneLineForEachAddress: as long as the queues cannot be read, each attempt
-// was a line.
+// TestWeeks03AnOutageIsOneLineForEachAddress: before, while the queues could not be read, each attempt gave a
+// log line.
 func TestWeeks03AnOutageIsOneLineForEachAddress(t *testing.T) {
 	w := &interrupting{Work: memory.NewWork()}
 	said := &written{}

@@ -12,8 +12,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// aged is a queue whose tasks were stored long ago, some time apart, as the next taker
-// of a queue finds them.
+// aged is a queue whose tasks were stored long ago, some time apart, as a gateway that takes it over finds
+// them.
 type aged struct {
 	*memory.Work
 	at    time.Time
@@ -29,9 +29,8 @@ func (w *aged) Take(ctx context.Context, queue string, pending int, do func(brok
 	})
 }
 
-// TestWH10ABacklogKeepsItsOrder: a gateway that takes over finds vacated and occupied,
-// stored ten seconds apart, at the same moment. Told the other way round, the channel
-// would count as empty for good.
+// TestWH10ABacklogKeepsItsOrder: a gateway that takes over receives vacated and occupied, stored ten seconds
+// apart, at the same moment. In the wrong order, the channel would stay empty for the application.
 func TestWH10ABacklogKeepsItsOrder(t *testing.T) {
 	r := listen(t, nil)
 	a := tenant(app.Webhook{URL: r.URL})
@@ -47,8 +46,8 @@ func TestWH10ABacklogKeepsItsOrder(t *testing.T) {
 	}
 }
 
-// TestAStopLetsTheRequestUnderWayFinish: an aborted request would be made again by the
-// next gateway although the application has it.
+// TestAStopLetsTheRequestUnderWayFinish: the next gateway would repeat an aborted request, although the
+// application has received it.
 func TestAStopLetsTheRequestUnderWayFinish(t *testing.T) {
 	got, release := make(chan struct{}, 8), make(chan struct{})
 	r := listen(t, func(int, string) int { got <- struct{}{}; <-release; return http.StatusOK })

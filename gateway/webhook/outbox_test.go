@@ -14,7 +14,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// refusing is a backend in which one queue is full.
+// refusing is a backend with one full queue.
 type refusing struct {
 	*memory.Work
 	queue func(queue string) bool
@@ -50,8 +50,8 @@ func TestWH08AFullQueueHoldsUpNoOther(t *testing.T) {
 	}
 }
 
-// TestNobodyWaitsForAQueueThatIsFullForLong: what a gateway has told is written down when all of it is stored. One
-// application that takes nothing does not keep that from all others.
+// TestNobodyWaitsForAQueueThatIsFullForLong: what a gateway has told is noted when all of it is stored. The
+// full queue of one application does not keep that from all others.
 func TestNobodyWaitsForAQueueThatIsFullForLong(t *testing.T) {
 	began := time.Now()
 	for _, c := range []struct {
@@ -91,8 +91,9 @@ func TestNobodyWaitsForAQueueThatIsFullForLong(t *testing.T) {
 	}
 }
 
-// TestWhatNeverStopsIsSettledAsItIsStored: something always waits, each for a second, as with a busy gateway. What was
-// told before the oldest of it is settled all the same, or it would be told anew when the gateway dies.
+// TestWhatNeverStopsIsSettledAsItIsStored: with a busy gateway a task always waits, each for a second. Tasks
+// older than the oldest waiting one are settled all the same. Otherwise they would be told again when the
+// gateway dies.
 func TestWhatNeverStopsIsSettledAsItIsStored(t *testing.T) {
 	o := outbox{changed: make(chan struct{}, 1)}
 	began := time.Now()
@@ -154,8 +155,8 @@ func (w *gated) Put(ctx context.Context, queue string, tasks ...broker.Task) (in
 	return w.narrow.Put(ctx, queue, tasks...)
 }
 
-// forgetful is a queue with little room that takes one task at a time and forgets ids at once,
-// as a real one does after two minutes. Now and then it does not answer.
+// forgetful is a queue with little room that takes one task at a time and forgets ids at once, as a real one
+// does after two minutes. Now and then it does not answer.
 type forgetful struct {
 	mu     sync.Mutex
 	room   int
@@ -184,8 +185,8 @@ func (w *forgetful) Take(ctx context.Context, _ string, _ int, _ func(broker.Tak
 	return ctx.Err()
 }
 
-// TestTrust17AFullQueueFillsWithNoCopies: what was stored of a part is not stored again, however
-// long the rest has to wait.
+// TestTrust17AFullQueueFillsWithNoCopies: tasks of a batch that are stored are not stored again, however long
+// the rest has to wait.
 func TestTrust17AFullQueueFillsWithNoCopies(t *testing.T) {
 	w := &forgetful{}
 	a := tenant(app.Webhook{URL: "http://127.0.0.1:1/"})

@@ -26,7 +26,8 @@ func TestRedirectsAreNotFollowedWhateverTheClient(t *testing.T) {
 	}
 }
 
-// TestWH08ManyHangingAddressesOfOneHost: hosts are shared by addresses of many apps.
+// TestWH08ManyHangingAddressesOfOneHost: addresses of many apps may share a host, so hanging ones must not
+// block a good one.
 func TestWH08ManyHangingAddressesOfOneHost(t *testing.T) {
 	release := make(chan struct{})
 	r := listen(t, func(_ int, text string) int {
@@ -59,7 +60,7 @@ func TestWH08ManyHangingAddressesOfOneHost(t *testing.T) {
 	}
 }
 
-// TestNothingSecretIsLogged: addresses may have a token in their query.
+// TestNothingSecretIsLogged: the query of an address may contain a token.
 func TestNothingSecretIsLogged(t *testing.T) {
 	a := tenant(app.Webhook{URL: "http://u:hunter2@127.0.0.1:1/hook?token=hunter3", Headers: map[string]app.Secret{"Authorization": "hunter4"}})
 	var log bytes.Buffer
@@ -75,7 +76,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	}
 }
 
-// TestTrust10AReceiverChoosesNoLines: what a receiver answers is cut in the log, whatever it is.
+// TestTrust10AReceiverChoosesNoLines: the response of a receiver is cut in the log, whatever it is.
 func TestTrust10AReceiverChoosesNoLines(t *testing.T) {
 	long := strings.Repeat("A", 40<<10)
 	for name, answer := range map[string]string{
