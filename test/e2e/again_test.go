@@ -17,7 +17,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/hub"
 )
 
-// leaderlessFeed attaches nothing until it is mended.
+// leaderlessFeed refuses every attach with ErrUnavailable until mended is set.
 type leaderlessFeed struct {
 	broker.Feed
 	mended atomic.Bool
@@ -30,8 +30,9 @@ func (f *leaderlessFeed) Attach(ctx context.Context, app, channel string, sink b
 	return f.Feed.Attach(ctx, app, channel, sink)
 }
 
-// TestTime08PusherComesBackForWhatWasRefused: pusher-js keeps a channel that was refused while the log was away as
-// one that is being asked for. The server has it begin a connection anew, on which it asks again.
+// TestTime08PusherComesBackForWhatWasRefused: pusher-js keeps a channel that was refused while the log was
+// unavailable as one with a pending request. The server makes the client reconnect, and the client then
+// subscribes again.
 func TestTime08PusherComesBackForWhatWasRefused(t *testing.T) {
 	t.Parallel()
 	log, err := memory.New(memory.Options{Apps: []string{"app"}})

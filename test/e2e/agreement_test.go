@@ -13,7 +13,8 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// differences are those that a gateway names in its readiness, which they do not change.
+// differences returns the differences in settings that a gateway lists in /ready. They must not change the
+// status of /ready.
 func differences(t *testing.T, s *server) string {
 	t.Helper()
 	status, text := asPage(t, "GET", "http://"+s.HTTP+"/ready", "", "", "")
@@ -26,7 +27,8 @@ func differences(t *testing.T, s *server) string {
 	return strings.Join(said.Differ, "\n")
 }
 
-// TestWeeks10GatewaysNameWhatTheyHaveOtherwise runs two gateways on one log.
+// TestWeeks10GatewaysNameWhatTheyHaveOtherwise runs two gateways on one log: each lists in /ready the
+// settings in which they differ.
 func TestWeeks10GatewaysNameWhatTheyHaveOtherwise(t *testing.T) {
 	t.Parallel()
 	for name, yaml := range map[string]func() string{
@@ -59,7 +61,7 @@ func TestWeeks10GatewaysNameWhatTheyHaveOtherwise(t *testing.T) {
 				}
 			}
 
-			// What is taken over while a gateway runs is compared as well.
+			// A setting that a running gateway reloads is compared as well.
 			hangup := strings.Replace(one, "key: app-key", `key: app-key, channel_history: {"x*": disabled}`, 1)
 			if err := os.WriteFile(filepath.Join(a.dir, "sluice.yaml"), []byte(hangup), 0o600); err != nil {
 				t.Fatal(err)
@@ -71,7 +73,7 @@ func TestWeeks10GatewaysNameWhatTheyHaveOtherwise(t *testing.T) {
 				eventually(t, "the new one is named", func() bool { return strings.Contains(differences(t, s), "apps[app-id].channel_history") })
 			}
 
-			// One that is gone does not count, and one that agrees is not named.
+			// A gateway that is gone does not count, and one that agrees is not named.
 			if name == "nats" {
 				b.kill()
 			} else {

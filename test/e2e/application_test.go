@@ -12,9 +12,9 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// TestApplicationWithStockLibraries has the lines in italics of the checklist: an
-// application with pusher-js, Laravel Echo and the official server SDK, in Node and in
-// Chromium (WS-27, SUB-11, AUTH-13, AUTH-14, PR-18, CE-12, US-15, HS-11).
+// TestApplicationWithStockLibraries covers the checklist lines in italics: an application with pusher-js,
+// Laravel Echo and the official server SDK, in Node and in Chromium (WS-27, SUB-11, AUTH-13, AUTH-14, PR-18,
+// CE-12, US-15, HS-11).
 func TestApplicationWithStockLibraries(t *testing.T) {
 	t.Parallel()
 	for name, where := range map[string]string{"node": "node", "browser": "browser", "node on redis": "node"} {

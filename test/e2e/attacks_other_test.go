@@ -2,5 +2,5 @@
 
 package e2e
 
-// besieges is for Linux, whose loopback network has many addresses.
+// besieges returns false: the attacks need Linux, whose loopback network has many addresses.
 func besieges() bool { return false }

@@ -22,8 +22,7 @@ import (
 type stranger struct {
 	address string
 	rnd     *rand.Rand
-	// open are the connections that it holds, the oldest first; more than most are
-	// closed.
+	// open holds its connections, the oldest first. Beyond most, the oldest are closed.
 	open []net.Conn
 	most int
 }
@@ -51,13 +50,13 @@ func (s *stranger) dial(ctx context.Context, text string) net.Conn {
 	return conn
 }
 
-// write sends what the server takes within a moment.
+// write sends text and gives up after 200 ms. Errors are ignored.
 func (s *stranger) write(conn net.Conn, text string) {
 	_ = conn.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
 	_, _ = io.WriteString(conn, text)
 }
 
-// say sends on all connections that are held.
+// say sends text on all held connections.
 func (s *stranger) say(text string) {
 	for _, conn := range s.open {
 		s.write(conn, text)
@@ -66,7 +65,7 @@ func (s *stranger) say(text string) {
 
 func (s *stranger) word() string { return fmt.Sprintf("w%x", s.rnd.Uint64()) }
 
-// run takes steps until ctx is done.
+// run repeats the step of an attack until ctx is done.
 func (s *stranger) run(ctx context.Context, a attack) {
 	defer func() {
 		for _, conn := range s.open {
@@ -96,7 +95,7 @@ const (
 	unknown = "/app/nobody"
 )
 
-// largeFilter is made once: the attackers share the machine with whom they attack.
+// largeFilter is built once, because the attackers share the machine with the server under test.
 var largeFilter = sync.OnceValue(func() string {
 	nodes := make([]string, 700)
 	for i := range nodes {
@@ -105,7 +104,7 @@ var largeFilter = sync.OnceValue(func() string {
 	return strings.Join(nodes, ",")
 })
 
-// attacks are all ways in which a stranger may try to use a server up.
+// attacks returns all ways in which a stranger may try to exhaust a server.
 func attacks() []attack {
 	subscribe := func(s *stranger) string { return subscribeFrame("own-" + s.word()) }
 	return []attack{
@@ -180,14 +179,14 @@ func besiege(ctx context.Context, address string, seed uint64) {
 }
 
 const (
-	// strangersEnv makes this test binary the strangers that besiege an address.
+	// strangersEnv names the address to attack and makes this test binary the attacking process.
 	strangersEnv = "STRANGERS_BESIEGE"
-	// attacksEnv leaves only the attacks whose names contain it, for whoever wants to know
-	// what one of them costs.
+	// attacksEnv selects the attacks whose names contain it, to measure what one of them costs.
 	attacksEnv = "STRANGERS_ATTACKS"
 )
 
-// besieges makes this process the strangers, if it is told to, until its parent goes.
+// besieges runs the attacks in this process if strangersEnv is set, until the parent closes stdin. It reports
+// whether it did.
 func besieges() bool {
 	address := os.Getenv(strangersEnv)
 	if address == "" {
@@ -202,9 +201,9 @@ func besieges() bool {
 	return true
 }
 
-// strangers besiege a server from a process of their own until they are told to end. They
-// share the machine with whom they attack, which strangers do not: with the lowest priority
-// they take what is left of it.
+// strangers attacks a server from a separate process until end is called. Real strangers would not share the
+// machine with the server, so the process runs at the lowest priority and gets only the processor time left
+// over.
 func strangers(t *testing.T, address string) (end func()) {
 	t.Helper()
 	cmd := exec.Command("nice", "-n", "19", os.Args[0])
@@ -223,7 +222,7 @@ func strangers(t *testing.T, address string) (end func()) {
 	})
 }
 
-// resident is the memory of the server in bytes, as the kernel sees it.
+// resident returns the resident memory of the server in bytes, 0 if it is unknown.
 func (s *server) resident() int64 {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", s.cmd.Process.Pid))
 	if err != nil {

@@ -25,25 +25,25 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// balancer is nginx or HAProxy at work, with a sample of configs/samples/proxies.
+// balancer is a running nginx or HAProxy with a sample of configs/samples/proxies.
 type balancer struct {
 	t *testing.T
-	// plain and secure are host:port, of which the latter speaks TLS that trust accepts.
+	// plain and secure are host:port. secure speaks TLS with a certificate that trust accepts.
 	plain, secure string
 	trust         *tls.Config
-	// admin is the socket on which HAProxy says what it thinks of the gateways.
+	// admin is HAProxy's admin socket, which reports the state of the gateways.
 	admin string
 }
 
-// samples of configs/samples/proxies.
+// These are the samples in configs/samples/proxies.
 const (
 	nginxSample   = "nginx.conf"
 	haproxySample = "haproxy.cfg"
 	tcpSample     = "haproxy-tcp.cfg"
 )
 
-// newBalancer runs a sample in front of one gateway or two. The sample is changed in what
-// is of its own place (addresses, ports, the certificate), and by pairs of texts.
+// newBalancer runs a sample in front of one gateway or two. It replaces what depends on the installation
+// (addresses, ports, the certificate), and then the given pairs of texts.
 func newBalancer(t *testing.T, sample string, gateways []string, pairs ...string) *balancer {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(root(), "configs", "samples", "proxies", sample))
@@ -80,7 +80,7 @@ func newBalancer(t *testing.T, sample string, gateways []string, pairs ...string
 		b.run(dir, nginxMain(dir, text), "nginx", "-p", dir, "-e", "stderr", "-c")
 	} else {
 		b.admin = filepath.Join(dir, "admin")
-		// On a busy machine a gateway that is well may answer later than a proxy waits by default.
+		// On a busy machine a healthy gateway may answer later than a proxy waits by default.
 		change("timeout connect 3s", "timeout connect 30s\n    timeout check 60s")
 		change("bind :443 ssl crt /etc/haproxy/realtime.pem", "bind "+b.plain+"\n    bind "+b.secure+" ssl crt "+pair)
 		change("maxconn 50000", "maxconn 500\n    stats socket "+b.admin+" level admin")
@@ -89,7 +89,8 @@ func newBalancer(t *testing.T, sample string, gateways []string, pairs ...string
 	return b
 }
 
-// nginxMain is what a distribution puts around conf.d, for one process without privileges.
+// nginxMain returns a main configuration around conf.d, as a distribution has it, for one process without
+// privileges.
 func nginxMain(dir, text string) string {
 	var temp strings.Builder
 	for _, name := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
@@ -99,12 +100,13 @@ func nginxMain(dir, text string) string {
 		filepath.Join(dir, "pid"), &temp, text)
 }
 
-// run starts a program, whose last argument is its configuration, until the test ends.
+// run starts a program, which gets the path of its configuration as last argument. It runs until the test
+// ends.
 func (b *balancer) run(dir, text, program string, args ...string) {
 	b.t.Helper()
 	path, err := exec.LookPath(program)
 	if err != nil {
-		// Where Debian has it is not in everybody's path.
+		// Debian installs it in a directory that is not in every user's PATH.
 		if path, err = exec.LookPath("/usr/sbin/" + program); err != nil {
 			b.t.Fatalf("%s is not installed; scripts/test does that: %v", program, err)
 		}
@@ -151,7 +153,7 @@ func (b *balancer) run(dir, text, program string, args ...string) {
 	})
 }
 
-// down tells whether HAProxy sends nobody to a gateway any more.
+// down reports whether HAProxy no longer sends requests to a gateway.
 func (b *balancer) down(gateway string) bool {
 	conn, err := net.Dial("unix", b.admin)
 	if err != nil {
@@ -172,7 +174,8 @@ func (b *balancer) down(gateway string) bool {
 	return false
 }
 
-// certificate is a file with a key and a certificate for this machine, and who trusts it.
+// certificate writes a file with a key and a certificate for this machine, and returns its path and a client
+// configuration that trusts it.
 func certificate(t *testing.T, dir string) (string, *tls.Config) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// blocksOf are the blocks of a kind in a page.
+// blocksOf returns the code blocks of a language in a page.
 func blocksOf(t *testing.T, page, kind string) (out []string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root(), "docs", page))
@@ -29,8 +29,8 @@ func blocksOf(t *testing.T, page, kind string) (out []string) {
 	return out
 }
 
-// TestRun17CaddyOfThePages has Caddy read the block of docs/proxies.md, with addresses of this machine. The
-// Caddy of Debian is older than stream_close_delay and health_fails, so these are left out there.
+// TestRun17CaddyOfThePages has Caddy load the block of docs/proxies.md, with addresses of this machine.
+// Debian's Caddy is older than stream_close_delay and health_fails, so these are removed there.
 func TestRun17CaddyOfThePages(t *testing.T) {
 	t.Parallel()
 	text := blocksOf(t, "proxies.md", "caddy")[0]
@@ -59,7 +59,7 @@ func TestRun17CaddyOfThePages(t *testing.T) {
 	}
 }
 
-// php runs a script.
+// php runs a script and returns its output.
 func php(t *testing.T, dir, script string) string {
 	t.Helper()
 	file := filepath.Join(dir, "page.php")
@@ -74,8 +74,8 @@ func php(t *testing.T, dir, script string) string {
 }
 
 // TestRun17PHPOfThePages has PHP run the blocks of docs/laravel.md: the configuration with the `.env` beside
-// it, and who may listen. With what comes of the configuration it signs an event as the protocol says,
-// and the server takes it.
+// it, and the channel authorization. An event signed with the resulting configuration is accepted by the
+// server.
 func TestRun17PHPOfThePages(t *testing.T) {
 	t.Parallel()
 	dir, data := t.TempDir(), t.TempDir()
@@ -88,7 +88,7 @@ func TestRun17PHPOfThePages(t *testing.T) {
 	if len(blocks) != 2 {
 		t.Fatalf("%d blocks of PHP; this test knows two", len(blocks))
 	}
-	// env() of Laravel, as far as the pages need it.
+	// This is Laravel's env(), as far as the pages need it.
 	said := php(t, dir, `function env($name, $else = null) {
     static $all;
     if (!$all) foreach (file(__DIR__ . '/env') as $line) if (strpos($line, '=')) { [$k, $v] = explode('=', trim($line), 2); $all[$k] = $v; }

@@ -16,7 +16,7 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// natsNode is a NATS server as an operator would run it beside the gateways.
+// natsNode starts a NATS server outside the gateways, as an operator would run it, and returns its URL.
 func natsNode(t *testing.T) string {
 	t.Helper()
 	s, err := natsserver.NewServer(&natsserver.Options{
@@ -37,7 +37,7 @@ func natsNode(t *testing.T) string {
 	return s.ClientURL()
 }
 
-// gatewayOn is the configuration of a gateway that embeds nothing.
+// gatewayOn returns the configuration of a gateway without an embedded NATS server.
 func gatewayOn(natsURL string) string {
 	return fmt.Sprintf(`mode: development
 host: 127.0.0.1
@@ -50,7 +50,7 @@ nats:
 `, natsURL)
 }
 
-// onRedis is the configuration of a gateway whose log is on Redis.
+// onRedis returns the configuration of a gateway whose log is on Redis.
 func onRedis(driver, url string) string {
 	return fmt.Sprintf(`mode: development
 host: 127.0.0.1
@@ -63,7 +63,7 @@ redis_url: %q
 `, driver, url)
 }
 
-// What one gateway accepts reaches the sockets of both, in one order.
+// TestTwoGatewaysShareOneLog: events that one gateway accepts reach the sockets of both, in one order.
 func TestTwoGatewaysShareOneLog(t *testing.T) {
 	t.Parallel()
 	for name, yaml := range map[string]func() string{
@@ -125,7 +125,7 @@ func shareOneLog(t *testing.T, yaml string) {
 		}
 		next[name]++
 	}
-	// Both find the same history.
+	// Both return the same history.
 	for _, g := range gateways {
 		if got := len(history(t, g, channel, "newest_first", "").Items); got != 100 {
 			t.Errorf("a page of history has %d items, want 100", got)
@@ -146,7 +146,7 @@ func TestGatewayWithoutItsClusterStopsWithAReason(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { stopsWithAReason(t, yaml) })
 	}
-	// A single server is no cluster and the other way round.
+	// A single server configured as a cluster is refused, and a cluster configured as a single server, too.
 	single, cluster := redisserver.Start(t), redisserver.StartCluster(t)
 	for name, c := range map[string]struct{ yaml, says string }{
 		"a cluster as a single server": {onRedis("redis", cluster.Masters[0].URL()), "redis-cluster"},

@@ -14,13 +14,13 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// What strangers would write to become a part of the page.
+// These are texts with which an attacker would try to inject script into the page.
 const (
 	hostileImage  = `<img src=x onerror="window.pwned=1">`
 	hostileScript = `</script><script>window.pwned=1</script>`
 )
 
-// operated is a production server with the console on a listener of its own.
+// operated returns the configuration of a production server with the console on its own port.
 func operated(dir string, port int) string {
 	return strings.Replace(config(dir), "mode: development", "mode: production", 1) + fmt.Sprintf(`
 console: {enabled: true, port: %d, token: a-token-of-an-operator}
@@ -29,8 +29,8 @@ apps:
 `, port)
 }
 
-// TestRun05TheConsoleInABrowser has an operator log in, look at a presence channel with hostile
-// events and members, close a connection, and lose the server.
+// TestRun05TheConsoleInABrowser has an operator log in, inspect a presence channel with hostile events and
+// members, close a connection, and lose the server.
 func TestRun05TheConsoleInABrowser(t *testing.T) {
 	t.Parallel()
 	dir, port := t.TempDir(), fault.Ports(t, 1)[0]
@@ -136,7 +136,7 @@ func TestRun05TheConsoleInABrowser(t *testing.T) {
 	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }) // so that it can end
+	t.Cleanup(func() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }) // so that the server can end
 	_, _ = fmt.Fprintln(browser.in, "stuck")
 	step("stuck")
 	if !strings.Contains(seen.Text, "nothing has come from it") {
@@ -159,8 +159,8 @@ func TestRun05TheConsoleInABrowser(t *testing.T) {
 	}
 }
 
-// TestRun05ThePageWithFortyChannels has them leave room for everything else on the page of
-// development mode, and the loss of the server shown for as long as it lasts.
+// TestRun05ThePageWithFortyChannels: forty channels leave room for the rest of the development page, and the
+// loss of the server is shown for as long as it lasts.
 func TestRun05ThePageWithFortyChannels(t *testing.T) {
 	t.Parallel()
 	dir, port := t.TempDir(), fault.Ports(t, 1)[0]

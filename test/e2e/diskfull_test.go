@@ -14,10 +14,9 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// TestR13DiskFull fills the disk under the log. What is answered with 200 is stored,
-// what is not stored is refused, and readiness says so. The NATS server does not get
-// over it by itself: with room on the disk again, a restart does, and nothing
-// acknowledged is missing.
+// TestR13DiskFull fills the disk under the log. Every event answered with 200 is stored, an event that cannot
+// be stored is refused, and /ready says so. The NATS server does not recover by itself: it needs room on the
+// disk and a restart. After that no acknowledged event is missing.
 func TestR13DiskFull(t *testing.T) { fault.Seeds(t, 13, fillDisk) }
 
 func fillDisk(t *testing.T, rnd *rand.Rand) {
@@ -39,7 +38,7 @@ func fillDisk(t *testing.T, rnd *rand.Rand) {
 	client := &http.Client{Timeout: patience}
 	defer client.CloseIdleConnections()
 	acked, refused := 0, 0
-	// On a busy machine an event may be refused for want of time.
+	// On a busy machine an event may be refused because of a time-out.
 	idle := time.NewTimer(patience)
 	defer idle.Stop()
 	for full := false; !full; {
@@ -69,7 +68,7 @@ func fillDisk(t *testing.T, rnd *rand.Rand) {
 	for room := range acked/90 + 1 {
 		stored += len(history(t, s, fmt.Sprint("room-", room), "newest_first", "").Items)
 	}
-	// A refused event may have been stored all the same; one that was acknowledged must be.
+	// A refused event may have been stored nevertheless; an acknowledged one must be.
 	if stored < acked || stored > acked+refused {
 		t.Errorf("%d events were acknowledged and %d refused, %d are stored", acked, refused, stored)
 	}

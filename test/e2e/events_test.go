@@ -13,7 +13,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// dispatched is an event as the EventSource of a browser has it.
+// dispatched is an event as a browser's EventSource dispatches it.
 type dispatched struct {
 	Type, ID, Text string
 	Closed         bool
@@ -23,9 +23,9 @@ type dispatched struct {
 	}
 }
 
-// TestTime04BrowserComesBackAfterARestart has a stock EventSource in Chromium read two channels
-// of a server that is killed and comes back: it gets what was published, each once, also what
-// was published while it was away, and is never told that it missed something.
+// TestTime04BrowserComesBackAfterARestart has a stock EventSource in Chromium read two channels of a server
+// that is killed and restarted. It gets every event once, also those published while it was disconnected, and
+// is never told of a gap.
 func TestTime04BrowserComesBackAfterARestart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -59,7 +59,7 @@ func TestTime04BrowserComesBackAfterARestart(t *testing.T) {
 		t.Fatalf("got %+v", e)
 	}
 	s.kill()
-	until("error") // it has noticed, and tries again by itself
+	until("error") // the browser has noticed, and reconnects by itself
 	s = serve(t, dir, config(dir))
 	publish("orders", "2")
 	publish("news", "3")
@@ -81,7 +81,7 @@ func TestTime04BrowserComesBackAfterARestart(t *testing.T) {
 	browser.run()
 }
 
-// TestTime04Curl reads a private channel with curl, by an address that `sluice token` signs.
+// TestTime04Curl reads a private channel with curl, from a URL signed by `sluice token`.
 func TestTime04Curl(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -123,10 +123,10 @@ func TestTime04Curl(t *testing.T) {
 	}
 }
 
-// TestTime15BrowserIsSomewhereWhereNothingIsForIt has a stock EventSource in Chromium begin with
-// the past of channels that have none, and then read what its filter lets nothing through of. Its
-// server is killed each time: it has an id by then that browsers come back with, so it gets what
-// it missed, and is not told that it missed what was never for it.
+// TestTime15BrowserIsSomewhereWhereNothingIsForIt has a stock EventSource in Chromium request the history of
+// channels that have none, and then read channels whose events its filter drops. Each time the server is
+// killed. By then the browser has a last event id, so it gets the events it missed, and is not told of a gap
+// when all missed events were filtered out.
 func TestTime15BrowserIsSomewhereWhereNothingIsForIt(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -180,7 +180,8 @@ func TestTime15BrowserIsSomewhereWhereNothingIsForIt(t *testing.T) {
 	until("rewind_complete")
 	again("1", "2", "3")
 
-	// More than a client may miss is not for it. Another reader sees how far the server is.
+	// More events than a client may miss are published, all filtered out. Another reader shows how far the
+	// server is.
 	other, err := http.Get("http://" + s.HTTP + query)
 	if err != nil {
 		t.Fatal(err)
@@ -203,7 +204,7 @@ func TestTime15BrowserIsSomewhereWhereNothingIsForIt(t *testing.T) {
 	for range 120 {
 		publish("orders", "other", "x")
 	}
-	reads(begin + 120 - 20) // of the last few no reader is told soon
+	reads(begin + 120 - 20) // the position after the last few events is not sent at once
 	again("5")
 	_ = browser.in.Close()
 	browser.run()

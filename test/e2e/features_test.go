@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// An application with the stock client and the official server SDK.
+// TestPusherFeaturesWithStockLibraries runs an application with the stock client and the official server SDK.
 func TestPusherFeaturesWithStockLibraries(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

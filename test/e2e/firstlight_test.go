@@ -27,7 +27,7 @@ const (
 	appID, appKey, appSecret = "app-id", "app-key", "app-secret"
 )
 
-// publishSigned does what a careful user of curl would do.
+// publishSigned publishes one event to a channel by a signed HTTP request.
 func publishSigned(client *http.Client, address, channel, name, data string) error {
 	return publishTo(client, address, []string{channel}, name, data)
 }
@@ -89,8 +89,8 @@ func (n *node) subscribed() {
 	}
 }
 
-// Three doors, three thousand events, real clients on both sides. Each event
-// carries its source and number; per source the order must be kept.
+// TestEveryDoorReachesEveryClient publishes three thousand events by three ways, with real clients on both
+// sides. Each event carries its source and number, and the order per source must be kept.
 func TestEveryDoorReachesEveryClient(t *testing.T) {
 	t.Parallel()
 	if tools.nats == "" {
@@ -199,9 +199,9 @@ func TestEveryDoorReachesEveryClient(t *testing.T) {
 
 func saved(s *summary) float64 { return 100 * (1 - float64(s.Wire)/float64(s.Original)) }
 
-// What the demo publishes: live telemetry of this machine in messages of 600 to
-// 1,500 bytes, keyed by device. The busier the machine, the more digits change from one
-// message to the next; the names between them, over a third of each message, never do.
+// TestTelemetryGoesOutAsDeltas publishes what the demo does: live telemetry of this machine in messages of
+// 600 to 1,500 bytes, keyed by device. The busier the machine, the more digits change from one message to the
+// next; the names between them, over a third of each message, never do.
 func TestTelemetryGoesOutAsDeltas(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -237,8 +237,8 @@ func TestTelemetryGoesOutAsDeltas(t *testing.T) {
 	}
 }
 
-// EV-12. Acknowledged means stored: a server that is killed in a burst has every
-// acknowledged event in its history, once and in order, when it comes back.
+// TestKilledServerKeepsWhatItAcknowledged (EV-12): acknowledged means stored. A server that is killed in a
+// burst has every acknowledged event in its history, once and in order, after a restart.
 func TestKilledServerKeepsWhatItAcknowledged(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -294,7 +294,7 @@ func TestKilledServerKeepsWhatItAcknowledged(t *testing.T) {
 	total := 0
 	for name, n := range acknowledged {
 		total += n
-		// One event more may be stored whose acknowledgement was lost.
+		// One more event may be stored: one whose acknowledgement was lost.
 		if got[name] < n || got[name] > n+1 {
 			t.Errorf("%s: %d events acknowledged, %d in the history", name, n, got[name])
 		}
@@ -336,7 +336,8 @@ func history(t *testing.T, s *server, channel, direction, cursor string) history
 	return page
 }
 
-// A second server on the same data would acknowledge the same offsets twice.
+// TestSecondServerOnTheSameStoreIsRefused: a second server on the same data would acknowledge the same
+// offsets twice.
 func TestSecondServerOnTheSameStoreIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -14,9 +14,9 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// TestTrust15WhoLeftStaysAway has a member leave, waits until everything that the server
-// keeps for a while has gone, in a long run, kills the server with kill -9 and starts it
-// again. Nobody is there, not for a moment, and nothing is told again.
+// TestTrust15WhoLeftStaysAway has a member leave and waits until the server has dropped everything that it
+// keeps for a limited time (in a long run). Then it kills the server with kill -9 and restarts it. The member
+// never appears again, and no webhook is repeated.
 func TestTrust15WhoLeftStaysAway(t *testing.T) {
 	t.Parallel()
 	age, look := 12*time.Second, 12*time.Second

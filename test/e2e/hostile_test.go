@@ -20,7 +20,7 @@ import (
 const handshake = "GET /app/" + appKey + "?protocol=7 HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 
-// clientFrame is a frame with the mask 0, which leaves the payload as it is.
+// clientFrame returns a frame with the mask 0, which leaves the payload as it is.
 func clientFrame(head byte, payload string) string {
 	out := []byte{head}
 	switch n := len(payload); {
@@ -38,7 +38,7 @@ func subscribeFrame(channel string) string {
 	return clientFrame(0x81, fmt.Sprintf(`{"event":"pusher:subscribe","data":{"channel":%q}}`, channel))
 }
 
-// wire is a connection without any manners.
+// wire is a raw connection that may break the protocol.
 type wire struct {
 	t    *testing.T
 	conn net.Conn
@@ -62,15 +62,15 @@ func (w *wire) say(text string) {
 	if err := w.conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		w.t.Fatal(err)
 	}
-	// The server may hang up in the middle of what it does not want.
+	// The server may close the connection in the middle of a text that it refuses.
 	_, _ = io.WriteString(w.conn, text)
 }
 
-// aliveFrame is a sign of life of somebody who does nothing but read, who is closed after two and a
-// half minutes otherwise: longer than most tests take, but not on a busy machine.
+// aliveFrame is a ping. A client that only reads and sends none is closed after two and a half minutes:
+// longer than most tests take, but not on a busy machine.
 var aliveFrame = clientFrame(0x81, `{"event":"pusher:ping","data":{}}`)
 
-// until reads on to a text.
+// until reads until text has come.
 func (w *wire) until(text string) {
 	w.t.Helper()
 	buf := make([]byte, 4096)
@@ -83,7 +83,7 @@ func (w *wire) until(text string) {
 	}
 }
 
-// ended reads until the server has hung up.
+// ended reads until the server has closed the connection.
 func (w *wire) ended() {
 	w.t.Helper()
 	rest, err := io.ReadAll(w.conn)
@@ -93,8 +93,8 @@ func (w *wire) ended() {
 	}
 }
 
-// bystander checks that another client goes on undisturbed: whatever is published
-// reaches it, each event once and in order, over its first connection.
+// bystander checks that another client is not affected: it gets every published event once and in order, over
+// its first connection.
 type bystander struct {
 	s      *server
 	client *client.Client
@@ -257,7 +257,8 @@ func TestHostileRequests(t *testing.T) {
 	}
 }
 
-// A channel name is one token of the log's subjects, whatever it looks like.
+// TestHostileChannelNames: a channel name is one token of the log's subjects, whatever characters it
+// contains.
 func TestHostileChannelNames(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

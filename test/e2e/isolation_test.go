@@ -8,9 +8,8 @@ import (
 	"testing"
 )
 
-// TestTrust07OneAppCannotStopAnother starts a server over the stream of an app that it refuses
-// to touch: the other app works, readiness is green and names the one that does not, and that
-// one answers with 503.
+// TestTrust07OneAppCannotStopAnother starts a server over an app's stream that it refuses to touch. The other
+// app works, /ready is 200 and names the bad app, and requests for the bad app get 503.
 func TestTrust07OneAppCannotStopAnother(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -52,7 +51,7 @@ func TestTrust07OneAppCannotStopAnother(t *testing.T) {
 	if status, text := ask(http.MethodPost, "/apps/bad/events", `{"name":"e","channel":"c","data":"1"}`); status != http.StatusServiceUnavailable {
 		t.Errorf("publishing to the bad app gave %d %s", status, text)
 	}
-	// As soon as it can, it works.
+	// The app works as soon as the stream is out of the way.
 	if out, err := exec.Command(tools.nats, "--timeout", "2m", "-s", s.NATS, "stream", "rm", "-f", "CH_bad").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

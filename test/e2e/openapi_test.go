@@ -28,12 +28,12 @@ import (
 	"github.com/sluicehq/sluice/gateway/rest"
 )
 
-// apiBook is docs/openapi.yaml, with what was tried of it.
+// apiBook is docs/openapi.yaml, with a record of what was tried.
 type apiBook struct {
 	t   *testing.T
 	doc *openapi3.T
 	s   *server
-	// tried are the statuses that were seen, by operation.
+	// tried holds the statuses seen, by operation.
 	tried map[string]map[int]bool
 }
 
@@ -53,14 +53,14 @@ func readAPIBook(t *testing.T) *openapi3.T {
 // attempt is one request for an operation.
 type attempt struct {
 	op string
-	// in are what stands in the braces of the path; query, headers and body are as they are sent.
+	// in holds the values of the path parameters; query, header and body are sent as they are.
 	in, query map[string]string
 	header    map[string]string
 	body      string
 	want      int
-	// unsigned leaves the signature out, wrong sends one that is not of this request.
+	// unsigned leaves the signature out, wrong sends the signature of another request.
 	unsigned, wrong bool
-	// method is another one than the document has; lines says that the answer is some.
+	// method replaces the document's method; lines says that the answer is a stream of lines.
 	method string
 	lines  bool
 }
@@ -140,7 +140,7 @@ func (b *apiBook) try(c attempt) []byte {
 	return b.answered(c, op, answer)
 }
 
-// answered compares an answer with what the document says of its status.
+// answered compares an answer with the document's response for its status.
 func (b *apiBook) answered(c attempt, op *openapi3.Operation, answer *http.Response) []byte {
 	b.t.Helper()
 	said := op.Responses.Status(answer.StatusCode)
@@ -186,7 +186,7 @@ func (b *apiBook) conforms(what string, media *openapi3.MediaType, text []byte) 
 	}
 }
 
-// in makes a map of pairs.
+// in returns a map made of pairs.
 func in(pairs ...string) map[string]string {
 	out := map[string]string{}
 	for i := 0; i < len(pairs); i += 2 {
@@ -209,8 +209,8 @@ apps:
   - {id: without, key: b-key, secret: a-secret, enabled: false}
 `
 
-// TestRun06EveryRouteAnswersAsTheDocumentSays makes requests for every operation of
-// docs/openapi.yaml and compares statuses and bodies with it.
+// TestRun06EveryRouteAnswersAsTheDocumentSays sends requests for every operation of docs/openapi.yaml and
+// compares statuses and bodies with it.
 func TestRun06EveryRouteAnswersAsTheDocumentSays(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -301,7 +301,7 @@ func upgrade() map[string]string {
 	return in("Upgrade", "websocket", "Connection", "Upgrade", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
 }
 
-// openStream subscribes somebody to a channel, so that there is one.
+// openStream subscribes an event stream to a channel, so that the channel is occupied.
 func (b *apiBook) openStream(key, channel string) (stop func()) {
 	b.t.Helper()
 	ctx, cancel := context.WithCancel(b.t.Context())
@@ -321,7 +321,7 @@ func (b *apiBook) openStream(key, channel string) (stop func()) {
 	}
 }
 
-// assets reads what the page names.
+// assets requests every asset that the page names.
 func (b *apiBook) assets() {
 	b.t.Helper()
 	page := b.try(attempt{op: "page", want: 200})
@@ -334,7 +334,7 @@ func (b *apiBook) assets() {
 	}
 }
 
-// pages follows a cursor, which outlives no reset.
+// pages follows a cursor, which a reset invalidates.
 func (b *apiBook) pages(channel map[string]string) {
 	b.t.Helper()
 	for range 2 {
@@ -349,7 +349,7 @@ func (b *apiBook) pages(channel map[string]string) {
 	b.try(attempt{op: "history", in: channel, query: in("limit", "1", "cursor", *page.Next), want: 200})
 }
 
-// console asks that of a development server.
+// console requests the console of a development server.
 func (b *apiBook) console() {
 	b.t.Helper()
 	dir, before := b.t.TempDir(), b.s
@@ -395,7 +395,7 @@ func (b *apiBook) console() {
 	b.try(attempt{op: "console_close", body: `{"id":"` + id + `"}`, header: in("Content-Type", "application/json"), want: 200})
 }
 
-// notReady asks a server that was told to stop.
+// notReady requests /ready of a server that was told to stop.
 func (b *apiBook) notReady() {
 	b.t.Helper()
 	dir := b.t.TempDir()
@@ -415,7 +415,8 @@ func (b *apiBook) notReady() {
 	b.s.kill()
 }
 
-// everythingWasTried: each operation was asked for, with all that it does when all is well.
+// everythingWasTried checks that each operation was requested, and answered with each of its statuses below
+// 400.
 func (b *apiBook) everythingWasTried() {
 	b.t.Helper()
 	for path, item := range b.doc.Paths.Map() {
@@ -429,7 +430,7 @@ func (b *apiBook) everythingWasTried() {
 	}
 }
 
-// TestRun06TheDocumentHasEveryRoute compares it with what the server knows.
+// TestRun06TheDocumentHasEveryRoute compares the document with the server's routes.
 func TestRun06TheDocumentHasEveryRoute(t *testing.T) {
 	t.Parallel()
 	doc := readAPIBook(t)
@@ -485,7 +486,7 @@ func TestRun06TheDocumentHasEveryRoute(t *testing.T) {
 			t.Errorf("%s takes %v by the document, and %v by docs/console.md", name, takes, shown)
 		}
 	}
-	// The others are where requests are told apart.
+	// The other routes are in the files that dispatch requests.
 	for _, file := range []string{"node.go", "listeners.go"} {
 		text, err := os.ReadFile(filepath.Join(root(), "gateway", file))
 		if err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// peak is the largest resident memory that the server ever had, in MiB.
+// peak returns the largest resident memory that the server ever had, in MiB.
 func (s *server) peak() int {
 	s.t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
@@ -37,7 +37,7 @@ func (s *server) peak() int {
 	return 0
 }
 
-// flood is a body without an end, of zeros in place of x.
+// flood is a body of left bytes, all x.
 type flood struct{ left int }
 
 func (f *flood) Read(b []byte) (int, error) {
@@ -52,9 +52,9 @@ func (f *flood) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// TestR18OversizeIsBoundedBeforeAllocation sends what announces or is far more than the
-// limits, many at a time. The server refuses it without ever having had room for it,
-// and a bystander misses nothing.
+// TestR18OversizeIsBoundedBeforeAllocation sends bodies and frames that announce, or are, far more than the
+// limits, many at a time. The server refuses them without allocating room for them, and a bystander misses
+// nothing.
 func TestR18OversizeIsBoundedBeforeAllocation(t *testing.T) { fault.Seeds(t, 18, oversize) }
 
 func oversize(t *testing.T, rnd *rand.Rand) {
@@ -73,17 +73,17 @@ func oversize(t *testing.T, rnd *rand.Rand) {
 	var all sync.WaitGroup
 	for i := range each {
 		size, announced, length := (48+rnd.IntN(32))<<20, int64(1)<<(30+rnd.IntN(30)), byte(0x40>>rnd.IntN(6))
-		all.Go(func() { // a body in chunks, without a length
+		all.Go(func() { // a chunked body, without a length
 			resp, err := client.Post("http://"+s.HTTP+"/apps/app-id/events", "application/json", &flood{size})
 			if err != nil {
-				return // the server hung up while the body was sent
+				return // the server closed the connection while the body was sent
 			}
 			defer resp.Body.Close()
 			if _, _ = io.Copy(io.Discard, resp.Body); resp.StatusCode != http.StatusRequestEntityTooLarge {
 				t.Errorf("a body of %d bytes was answered with %d", size, resp.StatusCode)
 			}
 		})
-		all.Go(func() { // a length that is announced
+		all.Go(func() { // a large Content-Length
 			answer := converse(t, s, fmt.Sprintf("POST /apps/app-id/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{", announced), nil)
 			if !strings.Contains(answer, " 413 ") {
 				t.Errorf("a length of %d was answered with %q", announced, answer)
@@ -110,8 +110,8 @@ func oversize(t *testing.T, rnd *rand.Rand) {
 	}
 }
 
-// converse sends a request and, when it was answered, more, and returns the first line
-// of the answer once the server has hung up or has nothing more to say.
+// converse sends a request and, once it was answered, more. It returns the first line of the answer when the
+// server has closed the connection or sends no more.
 func converse(t *testing.T, s *server, request string, more []byte) string {
 	c, err := net.Dial("tcp", s.HTTP)
 	if err != nil {

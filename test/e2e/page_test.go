@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The first five minutes: start, run the demo, look at the page. The picture is
+// TestPageShowsTheDemo does the first five minutes: start, run the demo, look at the page. The screenshot is
 // kept if E2E_SCREENSHOT names a file.
 func TestPageShowsTheDemo(t *testing.T) {
 	t.Parallel()

@@ -21,7 +21,7 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// notRun are the commands of the pages that are not run here, with the reason: by how they begin.
+// notRun lists the commands of the pages that are not run here, by their beginning, with the reason.
 var notRun = []struct{ begins, because string }{
 	{"docker build ", "it needs a Docker daemon; TestRun06TheImageRuns does the steps of the Dockerfile and runs what they make"},
 	{"docker run ", "it needs a Docker daemon; TestRun17DockerCommandsOfThePages has the client read its flags"},
@@ -34,7 +34,7 @@ var notRun = []struct{ begins, because string }{
 	{"FAULT_SEED=", "it is one seed of test/cluster again, which runs beside this"},
 }
 
-// untilThey are commands that go on until they are ended, with what they must say before.
+// untilThey lists commands that run until they are stopped, with the text that they must print first.
 var untilThey = []struct {
 	begins *regexp.Regexp
 	say    string
@@ -47,7 +47,7 @@ var untilThey = []struct {
 	{regexp.MustCompile(`^curl -N `), "event: subscribed"},
 }
 
-// answers are parts of what some of the others print.
+// answers holds a part of the output of some other commands.
 var answers = map[string]string{
 	"curl -s http://127.0.0.1:6001/ready":           `"ready":true`,
 	"curl http://127.0.0.1:6001/ready":              `"ready":true`,
@@ -62,8 +62,8 @@ var answers = map[string]string{
 	"sluice history lobby": "hello",
 }
 
-// inPlaceOf is what stands in the place of what the pages show: addresses, paths and sizes of a real
-// installation. The order counts.
+// inPlaceOf replaces the addresses, paths and sizes of a real installation, which the pages show, by those of
+// the test. The order counts.
 func (w *world) inPlaceOf() *strings.Replacer {
 	return strings.NewReplacer(
 		"--listen :6001 --url https://ws.example.com", "--listen "+w.proxied+" --url http://"+w.proxied,
@@ -78,17 +78,18 @@ func (w *world) inPlaceOf() *strings.Replacer {
 	)
 }
 
-// world is the terminal of somebody who reads one page: a directory with the program in it, and a
-// development server. With a configuration file another server is meant, which has ports of its own.
+// world is the terminal of a reader of one page: a directory with the program in it, and a development
+// server. A command with a configuration file means another server, which has its own ports.
 type world struct {
 	t   *testing.T
 	dir string
 	dev *server
 	// port is that of the server with the configuration file; proxied and console are addresses.
 	port, proxied, console string
-	// own and kept are for the environment of servers that are started to be ended, and of the one that stays.
+	// own is the environment of servers that are started and stopped by a command, kept that of the server
+	// that stays.
 	own, kept []string
-	serves    bool // the one that stays
+	serves    bool // whether the server with the configuration file runs
 	backups   int
 }
 
@@ -114,7 +115,7 @@ func newWorld(t *testing.T, page string) *world {
 	w.own = append([]string{"SLUICE_PORT=0"}, both...)
 	w.kept = append([]string{"SLUICE_PORT=" + w.port, "SLUICE_NATS_EMBEDDED_STORE_DIR=" + filepath.Join(w.dir, "kept")}, both...)
 	if page == "quickstart.md" || page == "README.md" {
-		return w // they make the file themselves
+		return w // this page makes the file itself
 	}
 	write(t, filepath.Join(w.dir, "sluice.yaml"), fmt.Appendf(nil, `mode: production
 host: 127.0.0.1
@@ -126,7 +127,8 @@ apps: [{id: "4711", key: my-public-key, secret: a-secret-of-32-bytes-or-more-for
 	return w
 }
 
-// environ is that of a command. Those with a configuration file ask the server that it configures.
+// environ returns the environment of a command. A command with a configuration file talks to the server of
+// that file.
 func (w *world) environ(command string) []string {
 	env := append(os.Environ(), "PATH="+w.dir+string(os.PathListSeparator)+os.Getenv("PATH"), gorace)
 	own := regexp.MustCompile(`^(\./|bin/)?sluice( --log-level debug)?$`).MatchString(command)
@@ -140,7 +142,7 @@ func (w *world) environ(command string) []string {
 		"GOFLAGS=-o="+filepath.Join(w.dir, "built")) // of `go build`
 }
 
-// serveKept starts the server of the configuration file, unless it runs.
+// serveKept starts the server of the configuration file, unless it is running.
 func (w *world) serveKept() {
 	w.t.Helper()
 	if w.serves {
@@ -172,7 +174,7 @@ func (w *world) serveKept() {
 	})
 }
 
-// run runs a command as it stands in a page.
+// run runs a command as a page shows it.
 func (w *world) run(shown string) {
 	w.t.Helper()
 	if strings.HasPrefix(shown, "nats stream backup") {
@@ -188,12 +190,12 @@ func (w *world) run(shown string) {
 	dir := w.dir
 	switch {
 	case shown == "./sluice --config sluice.yaml":
-		w.serveKept() // what follows asks it
+		w.serveKept() // the next commands talk to it
 		return
 	case strings.HasPrefix(shown, "go build "), strings.HasPrefix(shown, "make "):
 		dir = root()
 	case strings.HasPrefix(shown, "sluice purge"), strings.HasPrefix(shown, "sluice app remove"):
-		input = map[bool]string{true: "shop\n", false: "lobby\n"}[strings.Contains(shown, "app remove")] // it wants the name typed
+		input = map[bool]string{true: "shop\n", false: "lobby\n"}[strings.Contains(shown, "app remove")] // the command asks for the name to be typed
 	case strings.HasPrefix(shown, "nats stream edit CH_"), strings.HasPrefix(shown, "nats stream rm CH_app-id") && !strings.HasSuffix(shown, "-f"):
 		command += " -f" // it asks on a terminal
 	}
@@ -201,7 +203,7 @@ func (w *world) run(shown string) {
 		w.serveKept()
 	}
 	out, err := w.shell(dir, command, shown, input, says)
-	// A doctor that finds something says so with its status. The machine of a test is no server.
+	// doctor reports findings by its exit status, and the machine of a test gives it some.
 	var status *exec.ExitError
 	if strings.HasPrefix(shown, "sluice doctor") && errors.As(err, &status) && status.ExitCode() < 3 && strings.Contains(out, "error") {
 		err = nil
@@ -215,7 +217,7 @@ func (w *world) run(shown string) {
 	w.settle(shown)
 }
 
-// settle waits as somebody does who reads on after a command that changes the log.
+// settle waits for the effect of a command that changes the log, as a reader would.
 func (w *world) settle(shown string) {
 	w.t.Helper()
 	if !strings.HasPrefix(shown, "nats stream") {
@@ -240,7 +242,7 @@ func (w *world) settle(shown string) {
 	}
 }
 
-// shell runs a command to its end, or ends it when it has said something.
+// shell runs a command to its end, or stops it once it has printed says.
 func (w *world) shell(dir, command, shown, input, says string) (string, error) {
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
@@ -250,18 +252,18 @@ func (w *world) shell(dir, command, shown, input, says string) (string, error) {
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	end := syscall.SIGINT
 	if strings.HasPrefix(shown, "curl ") {
-		end = syscall.SIGTERM // what is run in the background ignores the other one, and so does curl then
+		end = syscall.SIGTERM // background processes ignore SIGINT, and curl then does too
 	}
 	said := &listener{says: says, heard: func() { _ = syscall.Kill(-cmd.Process.Pid, end) }}
-	cmd.Stdout, cmd.Stderr = said, said // the same, so that one goroutine writes
+	cmd.Stdout, cmd.Stderr = said, said // the same writer, so that one goroutine writes
 	err := cmd.Run()
 	if said.done {
-		err = nil // as Ctrl-C ends it
+		err = nil // it was stopped, as by Ctrl-C
 	}
 	return said.all.String(), err
 }
 
-// listener keeps what a command says, and does something once when that has a text in it.
+// listener keeps a command's output, and calls heard once when the output contains says.
 type listener struct {
 	all   bytes.Buffer
 	says  string
@@ -280,7 +282,7 @@ func (l *listener) Write(p []byte) (int, error) {
 
 var shellBlock = regexp.MustCompile("(?ms)^```(?:sh|console)\n(.*?)^```")
 
-// commandsIn are the commands of a page, in order, without comments and with their further lines.
+// commandsIn returns the commands of a page in order, without comments and with continuation lines joined.
 func commandsIn(t *testing.T, page string) (out []string) {
 	t.Helper()
 	text, err := os.ReadFile(page)
@@ -302,8 +304,8 @@ func isNotRun(command string) int {
 	return slices.IndexFunc(notRun, func(n struct{ begins, because string }) bool { return strings.HasPrefix(command, n.begins) })
 }
 
-// TestRun17EveryCommandOfThePages runs the commands of each page in their order, in one directory beside
-// a server. Those that are not run are few, and listed with a reason.
+// TestRun17EveryCommandOfThePages runs the commands of each page in their order, in one directory beside a
+// server. The few that are not run are listed with a reason.
 func TestRun17EveryCommandOfThePages(t *testing.T) {
 	t.Parallel()
 	pages, err := filepath.Glob(filepath.Join(root(), "docs", "*.md"))
@@ -326,7 +328,7 @@ func TestRun17EveryCommandOfThePages(t *testing.T) {
 		t.Run(strings.TrimSuffix(filepath.Base(page), ".md"), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, filepath.Base(page))
-			// Most pages speak of a channel that has a past.
+			// Most pages assume a channel with a history.
 			traced(t, w.dev, "POST", "/apps/app-id/events", `{"name":"greeting","channel":"lobby","data":"{\"hello\":\"before\"}"}`, "")
 			for _, c := range run {
 				w.run(c)

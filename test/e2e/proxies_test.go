@@ -19,11 +19,10 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// oneClient and otherClient are addresses from which clients of a test come, which the
-// proxies, at 127.0.0.1, pass on.
+// oneClient and otherClient are source addresses of test clients. The proxies, at 127.0.0.1, pass them on.
 const oneClient, otherClient = "127.0.0.2", "127.0.0.3"
 
-// proxiedGateway serves behind a proxy of this machine.
+// proxiedGateway runs a gateway that trusts a proxy on this machine.
 func proxiedGateway(t *testing.T, keys string) *server {
 	t.Helper()
 	dir := t.TempDir()
@@ -48,7 +47,7 @@ apps: [{id: %s, key: %s, secret: %s, max_event_payload_in_kb: 900}]
 	return s
 }
 
-// from opens connections that come from an address of this machine.
+// from returns a dial function whose connections have this source address.
 func from(address string) func(ctx context.Context, network, to string) (net.Conn, error) {
 	return (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}).DialContext
 }
@@ -65,12 +64,12 @@ func wireFrom(t *testing.T, address, to, text string) *wire {
 	return w
 }
 
-// prefixed is a handshake below a path.
+// prefixed returns the handshake with a path prefix.
 func prefixed(path string) string {
 	return strings.Replace(handshake, "GET /app/", "GET "+path+"/app/", 1)
 }
 
-// signedThrough publishes and asks through a balancer with TLS.
+// signedThrough returns a REST client that talks through a balancer with TLS.
 func signedThrough(t *testing.T, b *balancer, path string) *client.Signed {
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: b.trust, DialContext: from(oneClient)}
@@ -85,7 +84,7 @@ func signedThrough(t *testing.T, b *balancer, path string) *client.Signed {
 	return s
 }
 
-// subscribedThrough is a client behind a balancer, with TLS.
+// subscribedThrough returns a client subscribed through a balancer with TLS.
 func subscribedThrough(t *testing.T, b *balancer, path, channel string) *client.Client {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -103,13 +102,13 @@ func subscribedThrough(t *testing.T, b *balancer, path, channel string) *client.
 	return c
 }
 
-// proxySamples are the samples with what their gateways need.
+// proxySamples maps each sample to the settings that its gateways need.
 var proxySamples = map[string]string{
 	nginxSample: "proxy_header: x-forwarded-for", haproxySample: "proxy_header: x-forwarded-for", tcpSample: "proxy_protocol: required",
 }
 
-// TestWeeksProxiesPassEverythingOn runs each sample as it is documented, below a path, and
-// sends through it what proxies are known to break.
+// TestWeeksProxiesPassEverythingOn runs each sample as documented, with a path prefix, and sends through it
+// what proxies are known to break.
 func TestWeeksProxiesPassEverythingOn(t *testing.T) {
 	t.Parallel()
 	for sample, keys := range proxySamples {
@@ -150,7 +149,7 @@ func usable(t *testing.T, b *balancer, path string) {
 
 func passesEvents(t *testing.T, b *balancer, path string) {
 	t.Helper()
-	// In a URL most of these characters have a meaning.
+	// Most of these characters have a meaning in a URL.
 	const channel = "a;b=c,d@e.f-_g"
 	signed, c := signedThrough(t, b, path), subscribedThrough(t, b, path, channel)
 	for _, data := range []string{"small", strings.Repeat("large ", 150<<10)} {
@@ -172,7 +171,7 @@ func passesEvents(t *testing.T, b *balancer, path string) {
 	}
 }
 
-// passesLargeOnes sends a message of the largest size, and one byte more.
+// passesLargeOnes sends a message of the maximum size, and one that is a byte larger.
 func passesLargeOnes(t *testing.T, b *balancer, path string) {
 	t.Helper()
 	ping := func(size int) string {
@@ -186,11 +185,11 @@ func passesLargeOnes(t *testing.T, b *balancer, path string) {
 	w.say(ping(64<<10 + 1))
 	w.until("\x03\xf1") // 1009
 	offers := strings.Replace(prefixed(path), "Upgrade: ", "Sec-WebSocket-Extensions: permessage-deflate\r\nUpgrade: ", 1)
-	wireFrom(t, oneClient, b.plain, offers).until("xtensions: permessage-deflate") // HAProxy writes names in small letters
+	wireFrom(t, oneClient, b.plain, offers).until("xtensions: permessage-deflate") // HAProxy writes header names in lower case
 }
 
-// tellsTheClient looks for the address of a client that is refused, and that writes
-// another one into every header that it knows.
+// tellsTheClient checks that the log names the address of a refused client, even if the client puts another
+// address into every header it knows.
 func tellsTheClient(t *testing.T, s *server, b *balancer, path string) {
 	t.Helper()
 	const lie = "X-Forwarded-For: 203.0.113.9\r\nForwarded: for=203.0.113.9\r\nX-Real-IP: 203.0.113.9\r\n" +
@@ -205,7 +204,7 @@ func tellsTheClient(t *testing.T, s *server, b *balancer, path string) {
 	if strings.Contains(s.logs.String(), `"address":"203.0.113.9`) {
 		t.Error("a client has chosen its address")
 	}
-	// The name of a client in the PROXY protocol is the proxy's to give.
+	// A PROXY protocol line is accepted from the proxy only, never from a client.
 	const claim = "PROXY TCP4 203.0.113.9 192.0.2.1 4711 6001\r\n"
 	w := wireFrom(t, oneClient, b.plain, claim+prefixed(path))
 	w.ended()
@@ -214,8 +213,8 @@ func tellsTheClient(t *testing.T, s *server, b *balancer, path string) {
 	}
 }
 
-// TestWeeksProxiesABrokenOneIsNamed takes from nginx what is most often forgotten. Who
-// looks at the answer, or at the log of the gateway, sees what is missing.
+// TestWeeksProxiesABrokenOneIsNamed removes from nginx's configuration the lines that are forgotten most
+// often. The answer and the gateway's log say what is missing.
 func TestWeeksProxiesABrokenOneIsNamed(t *testing.T) {
 	t.Parallel()
 	s := proxiedGateway(t, proxySamples[nginxSample])
@@ -237,8 +236,8 @@ func TestWeeksProxiesABrokenOneIsNamed(t *testing.T) {
 	}
 }
 
-// TestWeeksProxiesIdleConnectionsLive: a connection on which nothing happens outlives the
-// proxy's idle time-out by its pings. With an activity_timeout that is longer it does not.
+// TestWeeksProxiesIdleConnectionsLive: pings keep an idle connection open beyond the proxy's idle time-out.
+// With an activity_timeout longer than that time-out the connection is closed.
 func TestWeeksProxiesIdleConnectionsLive(t *testing.T) {
 	t.Parallel()
 	const idle = 8 * time.Second
@@ -272,8 +271,8 @@ func TestWeeksProxiesIdleConnectionsLive(t *testing.T) {
 	}
 }
 
-// TestWeeksProxiesLimitsGoByTheClient fills up what one client may have of connections
-// that say nothing, through a proxy that passes on connections. The other one's is its own.
+// TestWeeksProxiesLimitsGoByTheClient: one client uses up its limit of connections without a handshake,
+// through a proxy that passes connections on. The limit of another client is not affected.
 func TestWeeksProxiesLimitsGoByTheClient(t *testing.T) {
 	t.Parallel()
 	s := proxiedGateway(t, proxySamples[tcpSample]+"\nhttp: {max_handshakes_per_address: 4, header_timeout: 10m}")
@@ -300,14 +299,15 @@ func TestWeeksProxiesLimitsGoByTheClient(t *testing.T) {
 	})
 }
 
-// TestWeeksProxiesADrainIsNotNoticed stops one of two gateways behind a balancer, while
-// clients come, stay and publish. Nothing fails.
+// TestWeeksProxiesADrainIsNotNoticed stops one of two gateways behind a balancer while clients connect, stay
+// and publish. No request fails.
 func TestWeeksProxiesADrainIsNotNoticed(t *testing.T) {
 	t.Parallel()
 	for sample := range proxySamples {
 		t.Run(sample, func(t *testing.T) {
 			t.Parallel()
-			// A balancer of a busy machine may see too late that a gateway is to stop. Then it has longer.
+			// The balancer of a busy machine may notice too late that a gateway is stopping. Then it is tried
+			// with a longer delay.
 			for delay := 20; !drain(t, sample, delay); delay *= 4 {
 				t.Logf("the balancer took more than %d s", delay)
 			}
@@ -315,10 +315,10 @@ func TestWeeksProxiesADrainIsNotNoticed(t *testing.T) {
 	}
 }
 
-// traffic publishes and connects through a balancer, and keeps what fails.
+// traffic publishes and connects through a balancer, and records what fails.
 type traffic struct {
 	published, came atomic.Int64
-	// askedBack are those who came at the last moment and were asked to come again at once.
+	// askedBack counts the clients that connected at the last moment and were asked to reconnect at once.
 	askedBack atomic.Int64
 	mu        sync.Mutex
 	problems  []string
@@ -330,7 +330,7 @@ func (f *traffic) problem(format string, args ...any) {
 	f.problems = append(f.problems, fmt.Sprintf(format, args...))
 }
 
-// breath is the pause between two of them, which leaves the processors to the balancer.
+// breath is the pause between two rounds. It leaves the processors to the balancer.
 const breath = 5 * time.Millisecond
 
 func (f *traffic) publish(ctx context.Context, signed *client.Signed) {
@@ -342,7 +342,7 @@ func (f *traffic) publish(ctx context.Context, signed *client.Signed) {
 	}
 }
 
-// connect comes as clients do: who is told 4200 comes again at once, and is not told that twice.
+// connect connects as clients do: a client closed with 4200 reconnects at once, and must not get 4200 again.
 func (f *traffic) connect(ctx context.Context, b *balancer) {
 	for ; ctx.Err() == nil; <-time.After(breath) {
 		dial := func() (*client.Client, error) {
@@ -362,15 +362,15 @@ func (f *traffic) connect(ctx context.Context, b *balancer) {
 	}
 }
 
-// goesOn waits until more has come through.
+// goesOn waits until more publishes and connections have succeeded.
 func (f *traffic) goesOn(t *testing.T) {
 	t.Helper()
 	p, n := f.published.Load(), f.came.Load()
 	eventually(t, "publishing and connecting go on", func() bool { return f.published.Load() > p+20 && f.came.Load() > n+20 })
 }
 
-// drain stops a gateway, which goes on for delay seconds. It returns false if the balancer did
-// not notice within these.
+// drain stops a gateway that keeps serving for delay seconds. It returns false if the balancer did not notice
+// within that time.
 func drain(t *testing.T, sample string, delay int) bool {
 	nats := natsNode(t)
 	gateway := func(delay int) *server {
@@ -404,7 +404,7 @@ func drain(t *testing.T, sample string, delay int) bool {
 	inTime := true
 	if sample != nginxSample {
 		eventually(t, "the balancer sends nobody to a gateway that is to stop", func() bool { return b.down("gateway-2") })
-		f.goesOn(t) // what was on its way has arrived
+		f.goesOn(t) // everything in flight has arrived
 		const connections = "sockudo_connections_total"
 		before, there := metricIf(t, leaves, connections)
 		f.goesOn(t)
@@ -427,7 +427,8 @@ func drain(t *testing.T, sample string, delay int) bool {
 	for _, text := range f.problems {
 		t.Error(text)
 	}
-	// nginx finds out by connecting, so clients come until the port is closed; HAProxy knows before.
+	// nginx notices only when a connection fails, so clients reach the gateway until its port is closed.
+	// HAProxy knows before.
 	if n := f.askedBack.Load(); n > 0 && sample != nginxSample {
 		t.Errorf("%d clients were sent to a gateway that stops", n)
 	}
@@ -456,8 +457,8 @@ func subscribedAgain(t *testing.T, signed *client.Signed, clients []*client.Clie
 	})
 }
 
-// TestWeeksProxiesConnectionsOfABalancer: a gateway that is to stop asks for no more
-// requests on a connection, and otherwise keeps it for as long as it is told to.
+// TestWeeksProxiesConnectionsOfABalancer: a gateway that is about to stop asks with Connection: close for no
+// more requests on a connection. Otherwise it keeps an idle connection for as long as idle_timeout says.
 func TestWeeksProxiesConnectionsOfABalancer(t *testing.T) {
 	t.Parallel()
 	s := proxiedGateway(t, "http: {idle_timeout: 1s}\nshutdown: {ready_delay_seconds: 120}")

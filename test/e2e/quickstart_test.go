@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// TestRun10ScriptsOfThePages has Node read all JavaScript in the pages. What subscribes by itself is
-// run with pusher-js against a server, and must print what is published.
+// TestRun10ScriptsOfThePages has Node parse all JavaScript in the pages. Scripts that subscribe by themselves
+// are run with pusher-js against a server, and must print what is published.
 func TestRun10ScriptsOfThePages(t *testing.T) {
 	t.Parallel()
 	pages, err := filepath.Glob(filepath.Join(root(), "docs", "*.md"))
@@ -55,8 +55,8 @@ func TestRun10ScriptsOfThePages(t *testing.T) {
 	}
 }
 
-// printsWhatComes runs a script that subscribes to lobby, publishes until it prints something, and
-// returns that.
+// printsWhatComes runs a script that subscribes to lobby, publishes until the script prints a line, and
+// returns that line.
 func printsWhatComes(t *testing.T, s *server, script, event string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

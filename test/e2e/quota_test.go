@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// limitedApp is one with a limit of connections that the clients of a test reach.
+// limitedApp returns the configuration of an app with a connection limit that the test's clients reach.
 func limitedApp(limit string) string {
 	return `apps:
   - {id: "4711", key: app-key, secret: app-secret, max_connections: ` + limit + `}
@@ -14,7 +14,7 @@ presence: {lease: 3}
 `
 }
 
-// states follows a client of reconnect.mjs.
+// states follows the connection states of a reconnect.mjs client.
 type states struct{ *node }
 
 func (s states) until(want string) {
@@ -32,7 +32,7 @@ func (s states) until(want string) {
 }
 
 // TestWS06AfterACrashEverybodyIsBack: pusher-js stops for good when it is told that an app has too many
-// connections. Those of a gateway that was killed, or is leaving, are none.
+// connections. Connections of a gateway that was killed or is leaving must not count.
 func TestWS06AfterACrashEverybodyIsBack(t *testing.T) {
 	t.Parallel()
 	connect := func(t *testing.T, b *switchboard) states {
@@ -60,7 +60,7 @@ func TestWS06AfterACrashEverybodyIsBack(t *testing.T) {
 			yaml := gatewayOn(natsNode(t)) + limitedApp("3")
 			one, two := serve(t, t.TempDir(), yaml), serve(t, t.TempDir(), yaml)
 			board := newSwitchboard(t, two.HTTP)
-			connect(t, board) // who stays
+			connect(t, board) // a client on the gateway that stays
 			board.to.Store(&one.HTTP)
 			clients := []states{connect(t, board), connect(t, board)}
 			board.to.Store(&two.HTTP)
@@ -68,7 +68,7 @@ func TestWS06AfterACrashEverybodyIsBack(t *testing.T) {
 			for _, c := range clients {
 				c.until("connected")
 			}
-			// WS-06 holds among those that live: one more is told for good.
+			// WS-06 holds among the live connections: one client more is refused for good.
 			host, port, _ := strings.Cut(board.Addr().String(), ":")
 			more := script(t, "reconnect.mjs", host, port)
 			for {

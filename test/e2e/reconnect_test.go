@@ -56,8 +56,8 @@ func newSwitchboard(t *testing.T, to string) *switchboard {
 	return s
 }
 
-// TestWS26AfterADrainPusherIsBackAtOnce stops the gateway of a pusher-js client. The load
-// balancer has another one.
+// TestWS26AfterADrainPusherIsBackAtOnce stops the gateway of a pusher-js client. The load balancer has
+// another gateway, and the client connects to that at once.
 func TestWS26AfterADrainPusherIsBackAtOnce(t *testing.T) {
 	t.Parallel()
 	first, second := t.TempDir(), t.TempDir()
@@ -83,10 +83,11 @@ func TestWS26AfterADrainPusherIsBackAtOnce(t *testing.T) {
 	}
 }
 
-// TestWS26AfterARestartPusherIsBackSoon restarts the only gateway of a pusher-js client. The client connects at
-// once when it is told 4200. If the port is closed by then it waits for its strategy, 15 seconds; so it is told to
-// come again after one. The gateway stays until the client is there, however long that takes on a busy machine,
-// where `sluice serve` stays for a second.
+// TestWS26AfterARestartPusherIsBackSoon restarts the only gateway of a pusher-js client. The client
+// reconnects at once when it is closed with 4200. If the port is closed by then, pusher-js waits 15 seconds
+// for another strategy; so the stopping gateway accepts the client and tells it to reconnect after one
+// second. Here the gateway lingers until the client has come, however long that takes on a busy machine,
+// where `sluice serve` lingers for a second.
 func TestWS26AfterARestartPusherIsBackSoon(t *testing.T) {
 	t.Parallel()
 	port := fmt.Sprint(fault.Ports(t, 1)[0])
@@ -105,7 +106,7 @@ func TestWS26AfterARestartPusherIsBackSoon(t *testing.T) {
 	for state := next(); state != "connected"; state = next() {
 		passed = append(passed, state)
 	}
-	want := []string{"again in 0", "told 4100"} // How soon the next gateway is there is not the matter.
+	want := []string{"again in 0", "told 4100"} // how soon the next gateway is there does not matter
 	for _, state := range passed {
 		if len(want) > 0 && state == want[0] {
 			want = want[1:]
@@ -116,7 +117,7 @@ func TestWS26AfterARestartPusherIsBackSoon(t *testing.T) {
 	}
 }
 
-// staysFor runs a gateway that stays for its clients when it is stopped. The function that it returns stops it.
+// staysFor runs a gateway that lingers for its clients when it is stopped. The returned function stops it.
 func staysFor(t *testing.T, port string, linger time.Duration) (stop func()) {
 	t.Helper()
 	log, err := memory.New(memory.Options{Apps: []string{"app"}})

@@ -12,7 +12,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// recoveryConfig lets clients miss as much as a restart may cost them here.
+// recoveryConfig lets clients miss as many events as a restart may cost them here.
 const recoveryConfig = `
 connection_recovery: {enabled: true, max_buffer_size: 2000}
 apps:
@@ -22,8 +22,8 @@ apps:
     channel_delta_compression: {market: {conflation_key: symbol}}
 `
 
-// feed publishes numbered events on some channels, in order, whether the server is there or
-// not: what fails is published again with the same key.
+// feed publishes numbered events on some channels, in order, whether the server is there or not: a failed
+// publish is repeated with the same idempotency key.
 type feed struct {
 	at       atomic.Pointer[string]
 	channels []string
@@ -59,9 +59,9 @@ func (f *feed) run(ctx context.Context, events int) {
 	}
 }
 
-// TestRE12NeitherGapNorRepeatOverARestart has a stand-in for the JavaScript client, which
-// recovers as that does, follow channels over restarts of the server, stopped and killed, on
-// one store. The server comes up again, and goes on publishing, before the clients find it.
+// TestRE12NeitherGapNorRepeatOverARestart has a stand-in for the JavaScript client, which recovers as that
+// does, follow channels over restarts of the server, stopped and killed, on one store. The restarted server
+// takes publishes before the clients find it.
 func TestRE12NeitherGapNorRepeatOverARestart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -85,7 +85,7 @@ func TestRE12NeitherGapNorRepeatOverARestart(t *testing.T) {
 		resumed   int
 	}
 	const events, returns = 900, 3
-	// read takes what a client says until it has come back as often, and has as many events.
+	// read reads a client's lines until it has resumed that often and has that many events.
 	read := func(c *standIn, resumed, until int) {
 		t.Helper()
 		for c.resumed < resumed || c.seen[f.channels[0]] < until || c.seen[f.channels[1]] < until {

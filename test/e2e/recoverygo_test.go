@@ -18,7 +18,7 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// addresses are those of gateways that come and go.
+// addresses holds the addresses of gateways that stop and start, and the connections to them.
 type addresses struct {
 	mu    sync.Mutex
 	rand  *rand.Rand
@@ -26,7 +26,7 @@ type addresses struct {
 	conns []net.Conn
 }
 
-// dial opens a connection to any of them.
+// dial opens a connection to a random gateway.
 func (a *addresses) dial(ctx context.Context, network, _ string) (net.Conn, error) {
 	a.mu.Lock()
 	to := a.of[a.rand.IntN(len(a.of))]
@@ -40,7 +40,7 @@ func (a *addresses) dial(ctx context.Context, network, _ string) (net.Conn, erro
 	return conn, err
 }
 
-// cut ends some of the connections.
+// cut closes about half of the connections.
 func (a *addresses) cut() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -61,7 +61,7 @@ func (a *addresses) set(i int, address string) {
 	a.of[i] = address
 }
 
-// follower is a Go client that compares what comes with what was published.
+// follower is a Go client that compares the received events with the published ones.
 type follower struct {
 	*client.Client
 	mu     sync.Mutex
@@ -99,9 +99,9 @@ func (f *follower) status(s client.Status) {
 	}
 }
 
-// Two gateways on one log are killed and stopped in turn, and connections are cut at random,
-// while a feed goes on. Clients that resume, with deltas and without, get each event once and
-// in order.
+// TestRE11AKilledGatewayCostsNoClientAnEvent kills and stops two gateways on one log in turn and cuts
+// connections at random, while a feed goes on. Clients that resume, with deltas and without, get each event
+// once and in order.
 func TestRE11AKilledGatewayCostsNoClientAnEvent(t *testing.T) {
 	t.Parallel()
 	for name, yaml := range map[string]func() string{

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// SIGHUP takes over what the log keeps, without an interruption. A file with an error
-// changes nothing, and what needs a restart is named.
+// TestHangupTakesOverRetention: SIGHUP applies new retention settings without an interruption. A file with an
+// error changes nothing, and a setting that needs a restart is named.
 func TestHangupTakesOverRetention(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -58,8 +58,8 @@ func TestHangupTakesOverRetention(t *testing.T) {
 	}
 }
 
-// A setting that waits for a restart is told at each SIGHUP and stands in /ready, until it
-// is taken back.
+// TestWeeks19ASecondHangupRemembersWhatWaits: a setting that waits for a restart is logged at each SIGHUP and
+// listed in /ready, until the file has the old value again.
 func TestWeeks19ASecondHangupRemembersWhatWaits(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -27,10 +27,10 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// keyPair are credentials of an app.
+// keyPair holds the credentials of an app.
 type keyPair struct{ key, secret string }
 
-// postSigned publishes one event with any credentials, and returns the status and the answer.
+// postSigned publishes one event with the given credentials, and returns the status and the answer.
 func postSigned(c *http.Client, address, app string, by keyPair, channel, data string) (int, string, error) {
 	body, err := json.Marshal(map[string]any{"name": "e", "channel": channel, "data": data})
 	if err != nil {
@@ -52,11 +52,11 @@ func postSigned(c *http.Client, address, app string, by keyPair, channel, data s
 	return resp.StatusCode, strings.TrimSpace(string(answer)), err
 }
 
-// tenant is an app as a file has it.
+// tenant is an app as a configuration file describes it.
 type tenant struct {
 	id       string
 	disabled bool
-	// keys are the present pair, and then those before it that count.
+	// keys holds valid pairs only: the current pair first, then the previous ones.
 	keys      []keyPair
 	payloadKB int
 	delta     string
@@ -91,7 +91,7 @@ func (a *tenant) yaml(dir string, inFile bool) string {
 	return text + "}\n"
 }
 
-// tenants are those of a file.
+// tenants holds the apps of a file by id.
 type tenants map[string]*tenant
 
 func (all tenants) clone() tenants {
@@ -104,7 +104,7 @@ func (all tenants) clone() tenants {
 	return out
 }
 
-// mutate makes another good configuration.
+// mutate changes the apps at random, to another valid configuration.
 func (all tenants) mutate(r *rand.Rand, step int) {
 	ids := []string{"a0", "a1", "a2"}
 	id := ids[r.IntN(len(ids))]
@@ -138,7 +138,7 @@ func (all tenants) mutate(r *rand.Rand, step int) {
 	}
 }
 
-// broken makes a bad file of a good one.
+// broken turns a valid file into an invalid one.
 func broken(r *rand.Rand, text string) string {
 	switch r.IntN(6) {
 	case 0:
@@ -155,7 +155,7 @@ func broken(r *rand.Rand, text string) string {
 	return text + "  - {id: zz, key: zz, secret_file: /nonexistent/secret}\n"
 }
 
-// hot is a server whose file is changed while it is used.
+// hot is a server whose configuration file changes while it is used.
 type hot struct {
 	*server
 	t      *testing.T
@@ -164,7 +164,7 @@ type hot struct {
 	links  int
 }
 
-// put writes the file in one of the ways in which files are replaced.
+// put replaces the file in one of the usual ways.
 func (h *hot) put(r *rand.Rand, text string) {
 	h.t.Helper()
 	file := filepath.Join(h.dir, "sluice.yaml")
@@ -192,7 +192,8 @@ func (h *hot) put(r *rand.Rand, text string) {
 	}
 }
 
-// text is the file for apps, whose secrets it writes if they have files of their own.
+// text returns the configuration file for these apps. Secrets that are kept in files of their own are
+// written, too.
 func (h *hot) text(all tenants) string {
 	h.t.Helper()
 	out := configOfHot(h.dir)
@@ -226,7 +227,7 @@ apps:
 `, filepath.Join(dir, "store"))
 }
 
-// metric is the sum of a metric.
+// metric returns the sum of all series whose names begin with name.
 func (h *hot) metric(name string) (sum float64) {
 	h.t.Helper()
 	for head, n := range h.metrics() {
@@ -237,7 +238,7 @@ func (h *hot) metric(name string) (sum float64) {
 	return sum
 }
 
-// reloads is how often the file was read again, and how many of these times it was refused.
+// reloads returns how often the file was read again, and how many of these reloads were refused.
 func (h *hot) reloads() (all, refused float64) {
 	return h.metric("sockudo_config_reloads_total"), h.metric("sockudo_config_reloads_total{result=\"refused\"}")
 }
@@ -267,7 +268,7 @@ func (h *hot) hangup(before float64) {
 	eventually(h.t, "the file was read again", func() bool { all, _ := h.reloads(); return all > before })
 }
 
-// ready is what readiness says.
+// ready returns the status and body of /ready.
 func (h *hot) ready() (int, string) {
 	h.t.Helper()
 	resp, err := h.client.Get("http://" + h.HTTP + "/ready")
@@ -279,8 +280,7 @@ func (h *hot) ready() (int, string) {
 	return resp.StatusCode, string(text)
 }
 
-// inForce compares what the server does with what apps should be, and with keys that count for
-// nobody.
+// inForce checks that the server behaves as the apps say, and that it refuses the stale keys.
 func (h *hot) inForce(all tenants, stale []keyPair) {
 	h.t.Helper()
 	want := func(what, app string, by keyPair, size, status int) {
@@ -312,7 +312,7 @@ func (h *hot) inForce(all tenants, stale []keyPair) {
 	}
 }
 
-// connect makes a connection, which is not made again when it ends.
+// connect opens a connection that is not reopened when it ends.
 func (h *hot) connect(opt client.Options) *client.Client {
 	h.t.Helper()
 	opt.URL, opt.HandshakeTimeout = "http://"+h.HTTP, patience
@@ -326,7 +326,7 @@ func (h *hot) connect(opt client.Options) *client.Client {
 	return c
 }
 
-// receiver takes the numbers that are published to the home of a test, in order.
+// receiver checks that the numbers published to the app "home" arrive in order.
 type receiver struct {
 	*client.Client
 	mu   sync.Mutex
@@ -360,14 +360,14 @@ func (r *receiver) seen() int {
 	return r.next
 }
 
-// numbered is the data of the event with a number, much of which is the same each time.
+// numbered returns the data of the nth event. Most of it is the same each time.
 func numbered(n int) string {
 	return fmt.Sprintf(`{"k":"%d","n":%d,"same":%q}`, n%3, n, strings.Repeat("text that stays as it is ", 8))
 }
 
-// TestRun02RandomFilesInARowUnderLoad has a server read random good and bad files while it is
-// published to: what is in force is always the last good one, every event reaches those who are
-// subscribed, in order, and no connection is closed but those of apps that go.
+// TestRun02RandomFilesInARowUnderLoad has a server read random good and bad files under load. The last good
+// file is always in force, every event reaches all subscribers in order, and only connections of removed or
+// disabled apps are closed.
 func TestRun02RandomFilesInARowUnderLoad(t *testing.T) {
 	files := 20
 	if fault.Long() {
@@ -408,7 +408,7 @@ func randomFiles(t *testing.T, r *rand.Rand, files int) {
 		}
 	})
 	h.throughFiles(r, good, files)
-	// Who comes now has the rules of now.
+	// A new client gets the current rules.
 	close(stop)
 	publishing.Wait()
 	for i, c := range receivers {
@@ -423,7 +423,7 @@ func randomFiles(t *testing.T, r *rand.Rand, files int) {
 	t.Logf("%d events were published", published)
 }
 
-// throughFiles goes through good and bad files.
+// throughFiles puts random good and bad files in place and checks the server after each.
 func (h *hot) throughFiles(r *rand.Rand, good tenants, files int) {
 	t := h.t
 	sockets := map[string]*client.Client{}
@@ -462,7 +462,7 @@ func (h *hot) throughFiles(r *rand.Rand, good tenants, files int) {
 	}
 }
 
-// sockets looks whether connections are where they should be, and opens others.
+// sockets checks which connections were closed, and opens the missing ones.
 func (h *hot) sockets(good tenants, sockets map[string]*client.Client) {
 	h.t.Helper()
 	for id, w := range sockets {
@@ -488,7 +488,7 @@ func (h *hot) sockets(good tenants, sockets map[string]*client.Client) {
 	}
 	for id, a := range good {
 		if sockets[id] == nil && !a.disabled && id != "home" {
-			// Any key that counts will do.
+			// Any valid key will do.
 			sockets[id] = h.connect(client.Options{Key: a.keys[len(a.keys)-1].key})
 		}
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// TestRun02FilesAreWatched changes files without telling the server: the configuration in place,
-// and a secret through a link that is turned. A bad file is named in readiness until it is good.
+// TestRun02FilesAreWatched changes files without a SIGHUP: the configuration in place, and a secret behind a
+// symbolic link that is replaced. A bad file is named in /ready until it is good.
 func TestRun02FilesAreWatched(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -62,9 +62,9 @@ func TestRun02FilesAreWatched(t *testing.T) {
 	eventually(t, "nothing is wrong", func() bool { _, says := h.ready(); return !strings.Contains(says, "has errors") })
 }
 
-// TestRun02ARotatedKeyFailsNoPublish exchanges the key of an app on two gateways, one after the
-// other, while it is published with the keys that publishers have. What gateways prove to each other
-// with secrets of the app is believed all the time.
+// TestRun02ARotatedKeyFailsNoPublish rotates the key of an app on two gateways, one after the other, while
+// publishers use the keys they have. Messages between gateways that are authenticated with the app's secrets
+// are accepted all the time.
 func TestRun02ARotatedKeyFailsNoPublish(t *testing.T) {
 	t.Parallel()
 	yaml := strings.Replace(gatewayOn(natsNode(t)), "port: -1}", "port: 0}", 1)

@@ -19,10 +19,10 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// encryptionKey is that of the apps in the cluster.
+// encryptionKey encrypts the apps that are stored in the cluster.
 const encryptionKey = "a-key-for-the-apps-of-the-cluster-in-tests"
 
-// appCommand runs `sluice app` with a configuration, and returns what it says.
+// appCommand runs `sluice app` with a configuration and typed input, and returns its output.
 func appCommand(t *testing.T, file, typed string, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), tools.sluice, append([]string{"app", "--config", file}, args...)...)
@@ -34,7 +34,7 @@ func appCommand(t *testing.T, file, typed string, args ...string) (string, error
 	return out.String(), err
 }
 
-// printed is the value of a line that a command has printed.
+// printed returns the value of a line that a command has printed.
 func printed(t *testing.T, out, name string) string {
 	t.Helper()
 	for line := range strings.SplitSeq(out, "\n") {
@@ -46,8 +46,8 @@ func printed(t *testing.T, out, name string) string {
 	return ""
 }
 
-// TestRun03AppsInTheClusterReachAllGateways goes through the life of an app that no configuration
-// has, on two gateways.
+// TestRun03AppsInTheClusterReachAllGateways follows an app that is in no configuration file from its creation
+// to its removal, on two gateways.
 func TestRun03AppsInTheClusterReachAllGateways(t *testing.T) {
 	t.Parallel()
 	for name, yaml := range map[string]func() string{
@@ -73,7 +73,7 @@ type tenancy struct {
 func (c *tenancy) run(args ...string) string {
 	c.t.Helper()
 	out, err := appCommand(c.t, c.file, "", args...)
-	// A server on this machine is waited for five seconds, in which a busy one may not answer.
+	// The command waits five seconds for a server on this machine, which may be too short for a busy one.
 	for range 20 {
 		if err == nil || !strings.Contains(out, "Does the server run, on this machine?") {
 			break
@@ -86,7 +86,7 @@ func (c *tenancy) run(args ...string) string {
 	return out
 }
 
-// refused runs a command that must not succeed, and says so.
+// refused runs a command that must fail with a message that contains says.
 func (c *tenancy) refused(says, typed string, args ...string) {
 	c.t.Helper()
 	if out, err := appCommand(c.t, c.file, typed, args...); err == nil || !strings.Contains(out, says) {
@@ -94,7 +94,7 @@ func (c *tenancy) refused(says, typed string, args ...string) {
 	}
 }
 
-// answers waits until all gateways answer a publish with a status.
+// answers waits until all gateways answer a publish with this status.
 func (c *tenancy) answers(what string, by keyPair, status int) {
 	c.t.Helper()
 	began := time.Now()
@@ -107,7 +107,7 @@ func (c *tenancy) answers(what string, by keyPair, status int) {
 	c.t.Logf("%s after %v", what, time.Since(began))
 }
 
-// ends waits for the ends of connections.
+// ends waits until all connections are closed and checks the close code.
 func (c *tenancy) ends(all []*client.Client, code pusher.CloseCode) {
 	c.t.Helper()
 	for _, w := range all {
@@ -177,7 +177,7 @@ func lifeOfAnApp(t *testing.T, yaml string) {
 		}
 	}
 
-	// A gateway that comes later has the app as well.
+	// A gateway that starts later has the app as well.
 	late := &hot{t: t, client: &http.Client{Timeout: patience}}
 	t.Cleanup(late.client.CloseIdleConnections)
 	late.server = serve(t, t.TempDir(), yaml)
@@ -202,7 +202,7 @@ func lifeOfAnApp(t *testing.T, yaml string) {
 	if out := c.run("list"); strings.Contains(out, "shop") {
 		t.Errorf("list says\n%s", out)
 	}
-	// One of that name that comes later is another one.
+	// An app added under the same name later is a different app.
 	out = c.run("add", "shop")
 	c.answers("another app of that name is there", keyPair{printed(t, out, "key"), printed(t, out, "secret")}, http.StatusOK)
 }
@@ -224,7 +224,8 @@ func appsOfNoFile(t *testing.T, yaml string) {
 	c.answers("the first app is there", keyPair{printed(t, out, "key"), printed(t, out, "secret")}, http.StatusOK)
 }
 
-// TestRun03AnAppThatCannotBeReadIsAProblemForItselfAlone changes the encryption key under an app.
+// TestRun03AnAppThatCannotBeReadIsAProblemForItselfAlone changes the encryption key: an app that cannot be
+// decrypted fails alone, and the other apps work.
 func TestRun03AnAppThatCannotBeReadIsAProblemForItselfAlone(t *testing.T) {
 	t.Parallel()
 	yaml := gatewayOn(natsNode(t)) + "apps: [{id: fixed, key: fixed-key, secret: fixed-secret}]\n"
@@ -259,7 +260,7 @@ func TestRun03AnAppThatCannotBeReadIsAProblemForItselfAlone(t *testing.T) {
 	if status, _, _ := postSigned(h.client, h.HTTP, "shop", first, "c", "x"); status != http.StatusUnauthorized {
 		t.Errorf("the app itself: %d", status)
 	}
-	// The key before opens it, and once it is sealed anew the new one is enough.
+	// The old key decrypts the app, and after a reseal the new key is enough.
 	both := other + "apps_decryption_keys: " + encryptionKey + "\n"
 	with(both)
 	if out := c.run("reseal"); !strings.Contains(out, "1 of 1") {
@@ -270,8 +271,8 @@ func TestRun03AnAppThatCannotBeReadIsAProblemForItselfAlone(t *testing.T) {
 	eventually(t, "nothing is wrong", func() bool { _, says := h.ready(); return !strings.Contains(says, "cannot be used") })
 }
 
-// TestRun03ServersThatAreAloneKeepAppsAsWell: those with their log in the process, whether in
-// development mode, where nobody has given a key, or in production mode with a file that has no app.
+// TestRun03ServersThatAreAloneKeepAppsAsWell: a server with an embedded log stores apps, too, whether in
+// development mode without a key, or in production mode with a file without apps.
 func TestRun03ServersThatAreAloneKeepAppsAsWell(t *testing.T) {
 	t.Parallel()
 	production := func(dir, more string) string {
@@ -326,7 +327,7 @@ func TestRun03ServersThatAreAloneKeepAppsAsWell(t *testing.T) {
 			if out := in.run("list"); !strings.Contains(out, now.key) || strings.Contains(out, now.secret) {
 				t.Errorf("list says\n%s", out)
 			}
-			// It outlives the server.
+			// The app outlives the server.
 			h.stop()
 			in.refused("no server runs on the directory", "", "list")
 			h.server = serve(t, dir, yaml)
@@ -340,8 +341,8 @@ func TestRun03ServersThatAreAloneKeepAppsAsWell(t *testing.T) {
 	}
 }
 
-// TestRun03TheDoorIsForWhoReadsTheDirectory: other clients of the port of NATS cannot write apps, and
-// the files with what opens the door are for their owner alone.
+// TestRun03TheDoorIsForWhoReadsTheDirectory: other clients of the NATS port cannot write apps, and only the
+// owner can read the files with the credentials.
 func TestRun03TheDoorIsForWhoReadsTheDirectory(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -371,7 +372,7 @@ func TestRun03TheDoorIsForWhoReadsTheDirectory(t *testing.T) {
 			if err := errors.Join(conn.Publish(subject, nil), conn.Flush()); err != nil {
 				t.Error(err)
 			}
-			// The refusal comes before the answer to the flush.
+			// A refusal arrives before the answer to the flush.
 			if got := conn.LastError() == nil; got != may {
 				t.Errorf("%s may write %s: %v, want %v", name, subject, got, may)
 			}
@@ -384,7 +385,8 @@ func TestRun03TheDoorIsForWhoReadsTheDirectory(t *testing.T) {
 	}
 }
 
-// TestRun03MemoryHasItsAppsInTheFile: nothing else reaches the memory of a process.
+// TestRun03MemoryHasItsAppsInTheFile: with the log in memory, `sluice app add` is refused, because no command
+// can reach the memory of another process.
 func TestRun03MemoryHasItsAppsInTheFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -16,7 +16,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// sdk is a client library in a process of its own.
+// sdk is a client library in its own process.
 type sdk struct {
 	t     *testing.T
 	in    io.Writer
@@ -101,8 +101,8 @@ func (s *sdk) say(line string) {
 	}
 }
 
-// mixed is the nth of a mix of events: two channels, two names, keys that need
-// escaping, no keys, other alphabets, small ones, scalars and texts.
+// mixed returns the nth of a mix of events: two channels, two names, keys that need escaping, no keys, other
+// alphabets, small events, scalars and texts.
 func mixed(n int) client.Publish {
 	p := client.Publish{Name: []string{"tick", "tock"}[n%3/2], Channel: []string{"keyed", "single"}[n/7%2]}
 	pad := fmt.Sprint(n%5) + strings.Repeat(" steady é漢", 16)
@@ -177,7 +177,7 @@ func TestClientLibrariesDecodeDeltas(t *testing.T) {
 				if err := signed.PublishBatch(t.Context(), all...); err != nil {
 					t.Fatal(err)
 				}
-				// Order is promised within a channel.
+				// Order is guaranteed within a channel only.
 				due := map[string][]client.Publish{}
 				for _, p := range all {
 					due[p.Channel] = append(due[p.Channel], p)
@@ -203,14 +203,14 @@ func TestClientLibrariesDecodeDeltas(t *testing.T) {
 	}
 }
 
-// compare checks that an event is what was published.
+// compare checks that a received event equals the published one.
 func (s *sdk) compare(got sdkLine, want client.Publish) {
 	s.t.Helper()
 	if got.Event != want.Name {
 		s.t.Fatalf("%s on %s has the name %s, want %s", got.Data, got.Channel, got.Event, want.Name)
 	}
-	// Libraries give objects for structured data, and for frames that take no
-	// part in deltas the string or what they parse it to.
+	// Libraries return objects for structured data. For frames without deltas they return the string or its
+	// parsed value.
 	var text string
 	if json.Unmarshal(got.Data, &text) == nil && text == want.Data {
 		return

@@ -12,7 +12,7 @@ import (
 	pusherhttp "github.com/pusher/pusher-http-go/v5"
 )
 
-// signed is what an SDK gives an application for its client.
+// signed is a signature that an SDK makes for an application's client.
 type signed struct {
 	Auth        string
 	ChannelData string `json:"channel_data"`
@@ -26,7 +26,7 @@ type forms struct {
 	Webhook  bool
 }
 
-// socketID waits until a connection is established.
+// socketID waits for connection_established and returns the socket id.
 func (c *plainSocket) socketID(t *testing.T) string {
 	t.Helper()
 	var established struct{ Data string }
@@ -50,7 +50,7 @@ func quoted(s string) string {
 	return string(b)
 }
 
-// take subscribes and signs in as an application's page does, with what it was given.
+// take subscribes and signs in with the signatures, as an application's page does.
 func (f *forms) take(t *testing.T, c *plainSocket) {
 	t.Helper()
 	for channel, s := range f.Channels {
@@ -74,8 +74,8 @@ func (f *forms) take(t *testing.T, c *plainSocket) {
 	}
 }
 
-// TestWeeksSDKsAtEveryDoor runs the SDKs of Node, Python and Go. Those of Java, PHP and
-// Ruby are tables beside the doors.
+// TestWeeksSDKsAtEveryDoor runs the SDKs of Node, Python and Go. The requests of the Java, PHP and Ruby SDKs
+// are in tables of the packages' own tests.
 func TestWeeksSDKsAtEveryDoor(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// TestSecretsNeverReachTheLog runs a server at debug level through its features and its
-// failures, and looks for its secrets in all that it printed.
+// TestSecretsNeverReachTheLog runs a server at debug level through its features and failures, and looks for
+// its secrets in all of its output.
 func TestSecretsNeverReachTheLog(t *testing.T) {
 	t.Parallel()
 	var hooks atomic.Int64
@@ -81,7 +81,7 @@ apps:
 	}
 }
 
-// TestSecondSignalEndsAtOnce stops a server that has a long drain before it.
+// TestSecondSignalEndsAtOnce: a second signal stops a server at once, even one with a long drain.
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -120,7 +120,7 @@ func sum(secret, text string) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// plainSocket is a WebSocket by hand.
+// plainSocket is a WebSocket client without a library.
 type plainSocket struct {
 	t    *testing.T
 	conn net.Conn
@@ -144,7 +144,7 @@ func rawSocket(t *testing.T, address string) *plainSocket {
 	return c
 }
 
-// line reads a frame of up to 64 KiB; empty at the end.
+// line reads the payload of a frame of up to 64 KiB. It is empty at the end of the connection.
 func (c *plainSocket) line() string {
 	_ = c.conn.SetReadDeadline(time.Now().Add(patience))
 	head := make([]byte, 2)

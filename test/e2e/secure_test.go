@@ -23,7 +23,7 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// secured is a server with a certificate of an authority of the test.
+// secured is a server with a certificate of the test's own authority.
 type secured struct {
 	*server
 	authority     *certstest.Authority
@@ -31,7 +31,7 @@ type secured struct {
 	client        *http.Client
 }
 
-// trusting speaks to a server with the certificate of an authority.
+// trusting returns a client with this TLS configuration.
 func trusting(t *testing.T, config *tls.Config) *http.Client {
 	tr := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}
 	t.Cleanup(tr.CloseIdleConnections)
@@ -60,7 +60,7 @@ func (s *secured) ask(path string) (int, string) {
 	return resp.StatusCode, string(text)
 }
 
-// run runs a command of the program that is given the server.
+// run runs a `sluice` command in the server's directory and returns its output.
 func (s *secured) run(args ...string) string {
 	s.t.Helper()
 	cmd := exec.Command(tools.sluice, args...)
@@ -72,7 +72,7 @@ func (s *secured) run(args ...string) string {
 	return string(out)
 }
 
-// TestRun01ABrowserHasEverythingOverTLS: the page over HTTP/2, a WebSocket of pusher-js with
+// TestRun01ABrowserHasEverythingOverTLS: a browser gets the page over HTTP/2, a WebSocket of pusher-js with
 // forceTLS beside it, and an EventSource.
 func TestRun01ABrowserHasEverythingOverTLS(t *testing.T) {
 	t.Parallel()
@@ -101,8 +101,8 @@ func TestRun01ABrowserHasEverythingOverTLS(t *testing.T) {
 	}
 }
 
-// TestRun01CommandsSpeakToAServerWithTLS: with the address and whom to trust, or by the
-// configuration alone.
+// TestRun01CommandsSpeakToAServerWithTLS: commands reach a server with TLS, given its URL and CA file, or the
+// configuration file alone.
 func TestRun01CommandsSpeakToAServerWithTLS(t *testing.T) {
 	t.Parallel()
 	port := fault.Ports(t, 1)[0]
@@ -117,7 +117,7 @@ func TestRun01CommandsSpeakToAServerWithTLS(t *testing.T) {
 	if out := s.run(append([]string{"channels"}, to...)...); out == "" {
 		t.Log("no channel is occupied")
 	}
-	// By the configuration, with the port in it.
+	// The configuration file, with the port in it, is enough.
 	text, err := os.ReadFile(filepath.Join(s.dir, "sluice.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -132,16 +132,16 @@ func TestRun01CommandsSpeakToAServerWithTLS(t *testing.T) {
 		t.Errorf("health says %s", out)
 	}
 	s.run("publish", "lobby", "1", "--config", file)
-	// Who asks plainly is told.
+	// A command that speaks plain HTTP is told to use https.
 	cmd := exec.Command(tools.sluice, "publish", "lobby", "1", "--url", s.HTTP)
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "https://") {
 		t.Errorf("a plain request: %v\n%s", err, out)
 	}
 }
 
-// TestRun01CertificatesAreExchangedWhilePublishing replaces the pair of a server by renames, links
-// and at SIGHUP, with half a pair between, while clients connect, publish and listen: nothing fails,
-// and who is connected stays so.
+// TestRun01CertificatesAreExchangedWhilePublishing replaces the key pair of a server by renames, by links and
+// with SIGHUP, with half a pair in between, while clients connect, publish and listen. Nothing fails, and no
+// connection is closed.
 func TestRun01CertificatesAreExchangedWhilePublishing(t *testing.T) {
 	t.Parallel()
 	s := serveSecured(t)
@@ -161,7 +161,7 @@ func TestRun01CertificatesAreExchangedWhilePublishing(t *testing.T) {
 	for range 3 {
 		load.Go(func() {
 			for ctx.Err() == nil {
-				// A connection for each request.
+				// Each request has its own connection.
 				tr := &http.Transport{TLSClientConfig: s.authority.Client("localhost"), DisableKeepAlives: true}
 				resp, err := (&http.Client{Transport: tr, Timeout: patience}).Post("https://"+s.HTTP+"/apps/app-id/events", "application/json",
 					strings.NewReader(`{"name":"x","channel":"lobby","data":"1"}`))
@@ -226,8 +226,8 @@ func write(t *testing.T, path string, text []byte) {
 	}
 }
 
-// TestRun01AServerGetsItsCertificate starts the program with a domain and an authority, and nothing
-// else; it is ready when it has its certificate, and health knows.
+// TestRun01AServerGetsItsCertificate starts the program with only a domain and an ACME authority. It is ready
+// once it has its certificate, and `sluice health` sees that.
 func TestRun01AServerGetsItsCertificate(t *testing.T) {
 	port := fault.Ports(t, 1)[0]
 	authority := certstest.NewACME(t, 1, port)
@@ -241,7 +241,7 @@ func TestRun01AServerGetsItsCertificate(t *testing.T) {
 		out, err := exec.Command(tools.sluice, "health", "--timeout", "1m", "--config", filepath.Join(dir, "sluice.yaml")).CombinedOutput()
 		return err == nil && strings.Contains(string(out), "ready")
 	})
-	// And clients that know the authority trust it by its name.
+	// Clients that trust the authority accept the certificate by its name.
 	pool := certstest.Trust(authority.Root())
 	c := trusting(t, &tls.Config{RootCAs: pool, ServerName: "ws.sluice.test", MinVersion: tls.VersionTLS12})
 	resp, err := c.Get("https://" + s.HTTP + "/ready")
@@ -251,7 +251,8 @@ func TestRun01AServerGetsItsCertificate(t *testing.T) {
 	_ = resp.Body.Close()
 }
 
-// TestRun01AnOpenServerWarns: in production, for everybody, without TLS and without a proxy.
+// TestRun01AnOpenServerWarns: a production server that listens on all addresses without TLS and without a
+// proxy logs a warning.
 func TestRun01AnOpenServerWarns(t *testing.T) {
 	t.Parallel()
 	for more, warns := range map[string]bool{

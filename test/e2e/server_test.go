@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// patience bounds what ends by itself; it says nothing about how fast a machine is.
+// patience bounds waiting for what ends by itself; it says nothing about how fast a machine is.
 const patience = 3 * time.Minute
 
 // tools are built once for all tests.
@@ -94,7 +94,7 @@ func (l *transcript) String() string {
 	return strings.Join(l.lines, "\n")
 }
 
-// config is a development server on free ports with its data in dir.
+// config returns the configuration of a development server on free ports with its data in dir.
 func config(dir string, more ...string) string {
 	return fmt.Sprintf(`mode: development
 host: 127.0.0.1
@@ -114,7 +114,7 @@ func serve(t *testing.T, dir, yaml string) *server {
 	return serveLimited(t, dir, yaml, "")
 }
 
-// serveLimited is serve with a command of the shell before it.
+// serveLimited is serve with a shell command that runs first.
 func serveLimited(t *testing.T, dir, yaml, limit string) *server {
 	t.Helper()
 	s := launchLimited(t, dir, yaml, limit)
@@ -146,7 +146,7 @@ func launch(t *testing.T, dir, yaml string) *server {
 	return launchLimited(t, dir, yaml, "")
 }
 
-// launchLimited runs a command of the shell first, such as `ulimit -n 80`.
+// launchLimited starts the binary after a shell command such as `ulimit -n 80`.
 func launchLimited(t *testing.T, dir, yaml, limit string) *server {
 	t.Helper()
 	file := filepath.Join(dir, "sluice.yaml")
@@ -186,12 +186,13 @@ func launchLimited(t *testing.T, dir, yaml, limit string) *server {
 	return s
 }
 
-// gorace has a command end at its first race, and not sleep for a second before it ends: it has waited for its goroutines.
-// A server does sleep, as long as clients take to come back to where it was.
+// gorace makes a command end at its first race, and not sleep for a second before it ends, because it has
+// waited for its goroutines. A server does sleep, for as long as clients take to reconnect to its old
+// address.
 const gorace, goraceOfServers = "GORACE=halt_on_error=1 atexit_sleep_ms=10", "GORACE=halt_on_error=1"
 
-// unhurried is the environment of a server with a configuration: on a busy machine the log
-// answers later than a server waits by default.
+// unhurried returns the environment of a server with a configuration. On a busy machine the log answers later
+// than a server waits by default, so time-outs that the configuration does not set are raised.
 func unhurried(yaml string) []string {
 	env := append(os.Environ(), goraceOfServers)
 	for name, key := range map[string]string{
@@ -240,14 +241,14 @@ func (s *server) stop() {
 	}
 }
 
-// kill ends the server without any warning.
+// kill ends the server with SIGKILL.
 func (s *server) kill() {
 	_ = s.cmd.Process.Kill()
 	<-s.done
 }
 
-// eventually waits for a condition that another process brings about. Between two looks it waits for several times
-// as long as a look takes, so that looking leaves the processors to what is waited for.
+// eventually polls for a condition that another process brings about. The pause between two polls is several
+// times as long as a poll takes, so that polling leaves the processors to the other process.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.After(patience)
@@ -264,7 +265,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// node is a script of test/interop at work.
+// node is a running script of test/interop.
 type node struct {
 	t     *testing.T
 	cmd   *exec.Cmd
@@ -335,7 +336,7 @@ func (n *node) line(into any) {
 	}
 }
 
-// run waits for the script to end well.
+// run waits for the script to end, which must succeed.
 func (n *node) run() {
 	n.t.Helper()
 	for l := range n.lines {

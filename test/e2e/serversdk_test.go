@@ -17,13 +17,13 @@ import (
 // hookOf signs a webhook as the server does.
 func hookOf(body string) (key, signature string) { return "app-key", sum("app-secret", body) }
 
-// hookNow is a webhook as of now: the SDK of Python takes no old ones, and a test may be
-// waited for.
+// hookNow returns a webhook body with the current time: the Python SDK refuses old webhooks, and a test may
+// be slow.
 func hookNow() string {
 	return fmt.Sprintf(`{"time_ms":%d,"events":[{"name":"channel_occupied","channel":"a"}]}`, time.Now().UnixMilli())
 }
 
-// member keeps somebody in a presence channel.
+// member subscribes a member to a presence channel.
 func member(t *testing.T, address, channel string) *plainSocket {
 	t.Helper()
 	c := rawSocket(t, address)
@@ -47,7 +47,7 @@ func member(t *testing.T, address, channel string) *plainSocket {
 	return c
 }
 
-// countedMember is member, once those who ask are told of him.
+// countedMember is member, and waits until the channel query counts the member.
 func countedMember(t *testing.T, address, channel string) {
 	t.Helper()
 	member(t, address, channel)
@@ -67,8 +67,8 @@ apps:
   - {id: "4711", key: app-key, secret: app-secret, enable_user_authentication: true}
 `
 
-// TestHS11OfficialServerSDKs publishes, queries and validates a webhook with the SDKs of
-// Go and Python. The one of Node has a test of its own, with a client beside it.
+// TestHS11OfficialServerSDKs publishes, queries and validates a webhook with the SDKs of Go and Python. The
+// Node SDK has its own test, with a client beside it.
 func TestHS11OfficialServerSDKs(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

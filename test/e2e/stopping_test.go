@@ -15,7 +15,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// asksReady asks /ready with a connection of its own.
+// asksReady requests /ready on a new connection.
 func asksReady(t *testing.T, address string) (status int, draining bool) {
 	t.Helper()
 	c := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
@@ -43,7 +43,7 @@ func dialed(t *testing.T, address string) *client.Client {
 	return c
 }
 
-// leaves waits for the end of a connection, which is to be asked back.
+// leaves waits for the end of a connection, which must be closed with 4200.
 func leaves(t *testing.T, c *client.Client) {
 	t.Helper()
 	<-c.Done()
@@ -53,8 +53,8 @@ func leaves(t *testing.T, c *client.Client) {
 	}
 }
 
-// TestWeeks20ReadySaysNoWhileEverythingGoesOn asks a server to stop. Readiness says no, and
-// who comes nevertheless is served.
+// TestWeeks20ReadySaysNoWhileEverythingGoesOn asks a server to stop. /ready answers 503, and clients that
+// connect nevertheless are served.
 func TestWeeks20ReadySaysNoWhileEverythingGoesOn(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -78,8 +78,8 @@ func TestWeeks20ReadySaysNoWhileEverythingGoesOn(t *testing.T) {
 	s.kill() // rather than wait for the end of the delay
 }
 
-// TestWeeks20EverybodyIsAskedToLeaveInTheEnd: whoever was there, and who came while the server
-// waited to stop.
+// TestWeeks20EverybodyIsAskedToLeaveInTheEnd: the drain closes all connections, those from before the signal
+// and those that came during the ready delay.
 func TestWeeks20EverybodyIsAskedToLeaveInTheEnd(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -90,7 +90,7 @@ func TestWeeks20EverybodyIsAskedToLeaveInTheEnd(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	// On a busy machine the delay may be over before somebody has come.
+	// On a busy machine the delay may be over before a client has connected.
 	if late, err := client.Dial(ctx, client.Options{URL: "http://" + s.HTTP, Key: appKey, HandshakeTimeout: patience}); err == nil {
 		defer late.Close()
 		leaves(t, late)
@@ -104,8 +104,8 @@ func TestWeeks20EverybodyIsAskedToLeaveInTheEnd(t *testing.T) {
 	}
 }
 
-// TestWeeks20NobodyReadsTheLog takes away who reads the standard output and error of a
-// server, or lets him sleep. It goes on, and stops in order.
+// TestWeeks20NobodyReadsTheLog closes the pipe of a server's standard output and error, or leaves it unread.
+// The server keeps working, and stops in order.
 func TestWeeks20NobodyReadsTheLog(t *testing.T) {
 	t.Parallel()
 	for name, gone := range map[string]bool{"the reader is gone": true, "the reader sleeps": false} {
@@ -149,7 +149,7 @@ func unread(t *testing.T, gone bool) {
 	}
 
 	c := dialed(t, s.HTTP)
-	// Each of these writes lines, together more than a pipe holds.
+	// Each of these requests writes log lines, together more than a pipe holds.
 	for i := range 1000 {
 		if i%300 == 0 {
 			if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {

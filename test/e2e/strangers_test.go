@@ -24,19 +24,19 @@ import (
 )
 
 const (
-	// siegeEnv is a time that shortens the siege of a long run, for measurements.
+	// siegeEnv is a duration that shortens the siege of a long run, for measurements.
 	siegeEnv        = "STRANGERS_FOR"
 	ordinaryClients = 200
 	ordinaryRooms   = 10
-	// strangersMemory and strangersFiles are what the server may use.
+	// strangersMemory and strangersFiles limit the memory in bytes and the descriptors of the server.
 	strangersMemory = 320 << 20
 	strangersFiles  = 640
 )
 
-// ordinary is a client that keeps what it got.
+// ordinary is a client that records the latency of what it gets.
 type ordinary struct {
 	conn net.Conn
-	// next is the number that it waits for; took has how long each took.
+	// next is the number of the next event; took holds the latency of each event.
 	next atomic.Int64
 	mu   sync.Mutex
 	took []time.Duration
@@ -116,7 +116,7 @@ func readServerFrame(in *bufio.Reader) ([]byte, error) {
 	return text, err
 }
 
-// publish sends one event to all rooms, and a large one to strangers that do not read.
+// publish sends one event to all rooms, and a large one to the strangers that do not read.
 func (s *stage) publish() {
 	s.t.Helper()
 	if s.n%100 == 0 {
@@ -142,8 +142,8 @@ func (s *stage) bulk() {
 	}
 }
 
-// watch publishes for some time and returns the p99 of what came in it, with the most
-// that the server used. Nobody may have been closed or missed anything.
+// watch publishes for a duration. It returns the p99 of the latency in that time, and the most descriptors
+// and memory that the server used. No client may be closed or miss an event.
 func (s *stage) watch(d time.Duration) (p99 time.Duration, files int, held float64) {
 	s.t.Helper()
 	for _, o := range s.clients {
@@ -181,7 +181,7 @@ func (s *stage) watch(d time.Duration) (p99 time.Duration, files int, held float
 	return all[len(all)*99/100], files, held
 }
 
-// settle waits until everybody has everything.
+// settle waits until all ordinary clients have all events.
 func (s *stage) settle() {
 	s.t.Helper()
 	eventually(s.t, "all ordinary clients have everything", func() bool {
@@ -224,12 +224,11 @@ apps: [{id: %s, key: %s, secret: %s}]
 	return s
 }
 
-// TestTrustStrangersTakeNothing is the third acceptance of Trust: strangers from many
-// addresses do at once whatever may use a server up, beside ordinary clients. These get
-// everything, in order, and nobody of them is closed; the log stores everything; memory
-// and descriptors stay within what docs/operations.md says and come back. In a long run,
-// without the race detector, the p99 of the ordinary clients stays within twice of what it
-// was before (it wants an idle machine, as all that measures).
+// TestTrustStrangersTakeNothing is the third acceptance of Trust: strangers from many addresses run all
+// attacks at once beside ordinary clients. The ordinary clients get every event, in order, and none of them
+// is closed; the log stores everything; memory and descriptors stay within what docs/operations.md says, and
+// go down again. In a long run, without the race detector, the p99 of the ordinary clients stays within twice
+// of what it was before (this needs an idle machine, like every measurement).
 func TestTrustStrangersTakeNothing(t *testing.T) {
 	quiet, loud, limit := 3*time.Second, 10*time.Second, fmt.Sprint("ulimit -n ", strangersFiles)
 	if !fault.Long() {

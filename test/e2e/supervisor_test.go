@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// notices are what a server tells the socket of a supervisor.
+// notices receives the messages that a server sends to the socket of a supervisor.
 type notices struct {
 	t    *testing.T
 	conn *net.UnixConn
@@ -31,7 +31,7 @@ func listenNotices(t *testing.T) *notices {
 	return &notices{t, conn, path, make(chan map[string]string, 1<<16)}
 }
 
-// take reads all notices as they come, until the test ends: the socket holds few of them.
+// take reads notices into told until the test ends: the socket buffers only a few.
 func (n *notices) take() {
 	var reading sync.WaitGroup
 	reading.Go(func() {
@@ -59,7 +59,7 @@ func (n *notices) take() {
 	})
 }
 
-// next is the next notice of a kind; others in between are passed over.
+// next returns the next notice of a kind and skips others.
 func (n *notices) next(kind string) map[string]string {
 	n.t.Helper()
 	for deadline := time.After(patience); ; {
@@ -74,8 +74,7 @@ func (n *notices) next(kind string) map[string]string {
 	}
 }
 
-// TestRun06TheSupervisorIsTold: what systemd is told by the real program with Type=notify
-// and a watchdog.
+// TestRun06TheSupervisorIsTold checks what the real program tells systemd with Type=notify and a watchdog.
 func TestRun06TheSupervisorIsTold(t *testing.T) {
 	n := listenNotices(t)
 	n.take()
@@ -97,7 +96,7 @@ func TestRun06TheSupervisorIsTold(t *testing.T) {
 		t.Errorf("it reloads: %v", told)
 	}
 	n.next("READY")
-	// A file with errors changes nothing, and the server is ready again all the same.
+	// A file with errors changes nothing, and the server reports ready again.
 	if err := os.WriteFile(filepath.Join(dir, "sluice.yaml"), []byte("no: such key"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +116,8 @@ func TestRun06TheSupervisorIsTold(t *testing.T) {
 	s.stop()
 }
 
-// TestRun06ASupervisorThatDoesNotReadKeepsNobodyUp: the socket is full after some notices.
+// TestRun06ASupervisorThatDoesNotReadKeepsNobodyUp: the socket is full after some notices, and the server
+// still stops in order.
 func TestRun06ASupervisorThatDoesNotReadKeepsNobodyUp(t *testing.T) {
 	n := listenNotices(t)
 	t.Setenv("NOTIFY_SOCKET", n.path)
@@ -128,7 +128,7 @@ func TestRun06ASupervisorThatDoesNotReadKeepsNobodyUp(t *testing.T) {
 	s.stop()
 }
 
-// TestRun06WithoutASupervisorNobodyIsTold: a variable that names nothing does no harm.
+// TestRun06WithoutASupervisorNobodyIsTold: a NOTIFY_SOCKET that does not exist does no harm.
 func TestRun06WithoutASupervisorNobodyIsTold(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "nobody"))
 	dir := t.TempDir()

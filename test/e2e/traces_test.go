@@ -11,7 +11,7 @@ import (
 const shake = "GET %s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
 	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n"
 
-// frame is a masked text frame with a mask of zeros.
+// frame returns a text frame with a mask of zeros.
 func frame(text string) string {
 	if len(text) > 125 {
 		return string([]byte{0x81, 0xfe, byte(len(text) >> 8), byte(len(text)), 0, 0, 0, 0}) + text
@@ -19,7 +19,7 @@ func frame(text string) string {
 	return string([]byte{0x81, 0x80 | byte(len(text)), 0, 0, 0, 0}) + text
 }
 
-// line finds a line of the log by its message and fields.
+// line returns a log line by its message and by parts of its fields, nil if there is none.
 func (s *server) line(message string, fields map[string]string) map[string]any {
 	for text := range strings.SplitSeq(s.logs.String(), "\n") {
 		var said map[string]any
@@ -38,9 +38,8 @@ func (s *server) line(message string, fields map[string]string) map[string]any {
 	return nil
 }
 
-// TestWeeks21WhoIsRefusedLeavesATrace refuses clients at each door: a debug line says who
-// and why, one warning stands for many of them, and a counter that was at 0 from the start
-// has moved.
+// TestWeeks21WhoIsRefusedLeavesATrace refuses clients in each way: a debug line says which client and why,
+// one warning stands for many refusals, and a counter that was at 0 from the start has moved.
 func TestWeeks21WhoIsRefusedLeavesATrace(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), `mode: production
@@ -153,7 +152,7 @@ apps:
 			}
 			eventually(t, "all are counted", func() bool { return metric(t, s, c.metric, c.labels...) == before+5 })
 			eventually(t, "a line says who and why", func() bool { return s.line(c.line, c.fields) != nil })
-			// The warnings have the same fields.
+			// The warning has the same fields.
 			eventually(t, "a warning says it", func() bool { return s.line(c.warns, c.fields) != nil })
 			n := 0
 			for text := range strings.SplitSeq(s.logs.String(), "\n") {
@@ -166,7 +165,7 @@ apps:
 			}
 		})
 	}
-	// Somebody subscribed to nothing so far; now a webhook is due, which nobody takes.
+	// No channel was occupied so far. Now a webhook is due, which its receiver does not accept.
 	t.Run("a webhook that nobody takes", func(t *testing.T) {
 		if !served(t, s, "sockudo_webhooks_retries_total", `app_id="app-id"`) || !served(t, s, "sockudo_webhooks_dropped_total", `app_id="app-id"`, `reason="retries"`) {
 			t.Error("the counters are not there before anything failed")
@@ -185,7 +184,7 @@ apps:
 	}
 }
 
-// served says whether a metric is there, at whatever value.
+// served reports whether a metric is exposed, at whatever value.
 func served(t *testing.T, s *server, name string, labels ...string) bool {
 	t.Helper()
 	for text := range strings.SplitSeq(metrics(t, s), "\n") {

@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// spans takes what a server sends by OTLP.
+// spans collects the spans that a server sends by OTLP.
 type spans struct {
 	mu   sync.Mutex
 	seen []receivedSpan
@@ -63,7 +63,7 @@ func (s *spans) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// of is the first span of a name with a trace, or any if that is empty.
+// of returns the first span with a name in a trace, in any trace if trace is empty.
 func (s *spans) of(name, trace string) (receivedSpan, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,7 +89,7 @@ const tracedServer = `apps:
 tracing: {endpoint: %q, sample_ratio: %s, service_name: here}
 `
 
-// traced sends a request of this machine with a place in a trace.
+// traced sends an unsigned request, with a traceparent unless parent is empty.
 func traced(t *testing.T, s *server, method, path, body, parent string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, "http://"+s.HTTP+path, strings.NewReader(body))
@@ -109,7 +109,8 @@ func traced(t *testing.T, s *server, method, path, body, parent string) {
 	}
 }
 
-// TestRun09TracesGoOn: of a publish whose sender records it, of a reading, and of a webhook.
+// TestRun09TracesGoOn: a publish continues the sender's trace if the sender records it, a read of the history
+// is traced, and so is a webhook.
 func TestRun09TracesGoOn(t *testing.T) {
 	t.Parallel()
 	got := &spans{}
@@ -124,7 +125,7 @@ func TestRun09TracesGoOn(t *testing.T) {
 	const event = `{"name":"e","channel":"c","data":"a-secret-text"}`
 	traced(t, s, http.MethodPost, "/apps/app-id/events", event, "00-"+trace+"-"+parent+"-01")
 	traced(t, s, http.MethodGet, "/apps/app-id/channels/c/history", "", "")
-	// Its sender does not record this one.
+	// The sender of this request does not record it.
 	const unwanted = "1af7651916cd43dd8448eb211c80319c"
 	traced(t, s, http.MethodPost, "/apps/app-id/events", event, "00-"+unwanted+"-"+parent+"-00")
 	stop := (&apiBook{t: t, s: s}).openStream("app-key", "c")
@@ -151,7 +152,7 @@ func TestRun09TracesGoOn(t *testing.T) {
 	if header != "00-"+webhook.trace+"-"+webhook.id+"-01" {
 		t.Errorf("the receiver of the webhook got %q of %+v", header, webhook)
 	}
-	// It comes from what happened, on whichever gateway.
+	// The webhook's span links to the event that caused it, on whichever gateway that happened.
 	occupied, ok := got.of("channel_occupied", "")
 	if want := "00-" + occupied.trace + "-" + occupied.id + "-01"; !ok || len(webhook.links) != 1 || webhook.links[0] != want {
 		t.Errorf("the webhook has links to %v, want one to %+v", webhook.links, occupied)
@@ -166,7 +167,7 @@ func TestRun09TracesGoOn(t *testing.T) {
 	}
 }
 
-// TestRun09ACollectorThatIsAwayKeepsNobodyUp: neither requests nor the stop.
+// TestRun09ACollectorThatIsAwayKeepsNobodyUp: an unreachable collector delays neither requests nor the stop.
 func TestRun09ACollectorThatIsAwayKeepsNobodyUp(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -176,7 +177,7 @@ func TestRun09ACollectorThatIsAwayKeepsNobodyUp(t *testing.T) {
 	s.stop()
 }
 
-// TestRun09StrangersAreNotRecorded: whoever cannot sign cannot have anything recorded.
+// TestRun09StrangersAreNotRecorded: a request without a valid signature cannot cause a recorded span.
 func TestRun09StrangersAreNotRecorded(t *testing.T) {
 	t.Parallel()
 	got := &spans{}
@@ -194,15 +195,15 @@ func TestRun09StrangersAreNotRecorded(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = answer.Body.Close()
-	// At its end the server sends what it has.
+	// When it stops, the server sends the spans that it still has.
 	s.stop()
 	if answer.StatusCode != http.StatusUnauthorized || got.count() != 0 {
 		t.Errorf("%d, and %d spans", answer.StatusCode, got.count())
 	}
 }
 
-// TestRun09WhatIsPlayedAgainIsRecorded: subscriptions that get something of the past, and replays at
-// the command line, whose requests are parts of them.
+// TestRun09WhatIsPlayedAgainIsRecorded: spans are recorded for subscriptions that replay history, and for
+// replays at the command line, whose requests are child spans.
 func TestRun09WhatIsPlayedAgainIsRecorded(t *testing.T) {
 	t.Parallel()
 	got := &spans{}

@@ -44,7 +44,7 @@ func (s *server) setLimit(n int) {
 	}
 }
 
-// readiness asks on a connection that is open already.
+// readiness requests /ready with the given client, on a connection that is already open.
 func readiness(client *http.Client, s *server) (int, string) {
 	resp, err := client.Get("http://" + s.HTTP + "/ready")
 	if err != nil {
@@ -55,7 +55,7 @@ func readiness(client *http.Client, s *server) (int, string) {
 	return resp.StatusCode, string(text)
 }
 
-// metric reads the sum of a metric whose lines contain all of the labels.
+// metric returns the sum of a metric over the lines that contain all of the labels.
 func metric(t *testing.T, s *server, name string, labels ...string) float64 {
 	t.Helper()
 	sum, there := metricIf(t, s, name, labels...)
@@ -65,7 +65,7 @@ func metric(t *testing.T, s *server, name string, labels ...string) float64 {
 	return sum
 }
 
-// metricIf is metric of a server that may be gone.
+// metricIf is metric for a server that may be gone.
 func metricIf(t *testing.T, s *server, name string, labels ...string) (sum float64, there bool) {
 	t.Helper()
 	resp, err := http.Get("http://" + s.Metrics + "/metrics")
@@ -93,10 +93,9 @@ lines:
 	return sum, true
 }
 
-// TestTrust08SocketsLeaveTheLogItsDescriptors gives the server 80 descriptors and opens a
-// hundred sockets, in each way that a connection can be useless. The log goes on through
-// it, whatever files it opens, those who came first are served, others get 503, and when
-// the sockets are gone nothing is left of it.
+// TestTrust08SocketsLeaveTheLogItsDescriptors gives the server 80 descriptors and opens a hundred
+// connections, of each useless kind. The log keeps working, whatever files it opens; the first clients are
+// served, others get 503; and when the connections are gone the server is as before.
 func TestTrust08SocketsLeaveTheLogItsDescriptors(t *testing.T) {
 	for _, c := range []struct{ name, says string }{
 		{"WebSockets", handshake},
@@ -127,7 +126,7 @@ func TestTrust08SocketsLeaveTheLogItsDescriptors(t *testing.T) {
 			if status, text := readiness(client, s); status != http.StatusServiceUnavailable || !strings.Contains(text, "descriptors.reserve") {
 				t.Errorf("/ready answers %d %s", status, text)
 			}
-			// The log may have closed a file in the meantime, with which there is room for one more.
+			// The log may have closed a file in the meantime, which leaves room for one more connection.
 			for path, want := range map[string]int{"/health": http.StatusOK, "/ready": http.StatusServiceUnavailable} {
 				eventually(t, fmt.Sprintf("%s of the metrics port answers %d", path, want), func() bool {
 					conn, err := net.Dial("tcp", s.HTTP)
@@ -144,7 +143,7 @@ func TestTrust08SocketsLeaveTheLogItsDescriptors(t *testing.T) {
 					return resp.StatusCode == want
 				})
 			}
-			// New channels, new blocks of the log, records of presence: files are opened.
+			// New channels, new blocks of the log and presence records make the log open files.
 			big := strings.Repeat("x", 9000)
 			for i := range 1200 {
 				if err := publishSigned(client, s.HTTP, fmt.Sprint("room-", i%50), "e", big); err != nil {
@@ -178,7 +177,7 @@ func TestTrust08SocketsLeaveTheLogItsDescriptors(t *testing.T) {
 	}
 }
 
-// TestTrust08TooFewDescriptorsEndTheStart says so and how to change it.
+// TestTrust08TooFewDescriptorsEndTheStart: the start fails, and the error says how to raise the limit.
 func TestTrust08TooFewDescriptorsEndTheStart(t *testing.T) {
 	t.Parallel()
 	s := launchLimited(t, t.TempDir(), config(t.TempDir()), "ulimit -n 30")
@@ -188,7 +187,7 @@ func TestTrust08TooFewDescriptorsEndTheStart(t *testing.T) {
 	}
 }
 
-// TestTrust08SoftLimitIsRaised starts under a soft limit that is below the hard one.
+// TestTrust08SoftLimitIsRaised starts under a soft limit that is below the hard one: the server raises it.
 func TestTrust08SoftLimitIsRaised(t *testing.T) {
 	t.Parallel()
 	yaml := strings.Replace(config(t.TempDir()), "port: -1}\nlog", "port: 0}\nlog", 1)
@@ -202,9 +201,8 @@ func TestTrust08SoftLimitIsRaised(t *testing.T) {
 	}
 }
 
-// TestTrust08LogIsOpenedAgain takes the descriptors away from under a running server, so
-// that the log breaks as it does for want of them, and gives them back. The log opens
-// again by itself, and nothing that was acknowledged is missing.
+// TestTrust08LogIsOpenedAgain lowers the descriptor limit of a running server until the log breaks, and
+// raises it again. The log reopens by itself, and no acknowledged event is missing.
 func TestTrust08LogIsOpenedAgain(t *testing.T) {
 	t.Parallel()
 	yaml := strings.Replace(config(t.TempDir(), "http: {publish_timeout: 2s}"), "port: -1}\nlog", "port: 0}\nlog", 1)
@@ -226,7 +224,7 @@ func TestTrust08LogIsOpenedAgain(t *testing.T) {
 		}
 		return err
 	}
-	// On a busy machine one or the other fails for want of time.
+	// On a busy machine single publishes time out.
 	eventually(t, "events are stored", func() bool {
 		for range 100 {
 			_ = publish()
@@ -240,8 +238,8 @@ func TestTrust08LogIsOpenedAgain(t *testing.T) {
 				t.Fatal("no file was opened")
 			}
 		}
-		// On a busy machine it may have failed for want of time, and what is written then is not the
-		// block of the log that is full. It begins again.
+		// On a busy machine the log may have failed because of a time-out, and then what is written is not
+		// the full block of the log. The loop begins again.
 		for began := time.Now(); time.Since(began) < 20*time.Second && !broken; _ = publish() {
 			status, text := readiness(client, s)
 			broken = status == http.StatusServiceUnavailable && strings.Contains(text, "the log cannot be written")
@@ -261,14 +259,14 @@ func TestTrust08LogIsOpenedAgain(t *testing.T) {
 		t.Errorf("%d events were acknowledged, %d are stored", acked, stored)
 	}
 	eventually(t, "an event is stored afterwards", func() bool { return publishSigned(client, s.HTTP, "room", "e", "afterwards") == nil })
-	// Its time begins anew with what it says.
+	// The frame restarts the reader's activity time-out.
 	reader.say(aliveFrame)
 	reader.until("afterwards")
 	t.Logf("%d acknowledged, %d stored", acked, stored)
 }
 
-// TestTrust08StoreThatIsGoneEndsTheProcess makes the store unusable for good. The process
-// ends with the reason instead of living on without a log.
+// TestTrust08StoreThatIsGoneEndsTheProcess makes the store unusable for good. The process ends with the
+// reason instead of running on without a log.
 func TestTrust08StoreThatIsGoneEndsTheProcess(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -279,7 +277,7 @@ func TestTrust08StoreThatIsGoneEndsTheProcess(t *testing.T) {
 	client := &http.Client{Timeout: patience, Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	eventually(t, "an event is stored", func() bool { return publishSigned(client, s.HTTP, "room", "e", "x") == nil })
-	// What should be a directory of the store is a file.
+	// A file takes the place of a directory of the store.
 	store := filepath.Join(data, "store", "jetstream")
 	if err := os.Rename(store, store+".away"); err != nil {
 		t.Fatal(err)
@@ -302,10 +300,9 @@ func TestTrust08StoreThatIsGoneEndsTheProcess(t *testing.T) {
 	}
 }
 
-// TestTrust08SocketsThatDoNotReadShareTheMemory has a server with little memory and
-// sockets that do not read, each on a channel of its own and within its own bound, which
-// together are allowed more than there is. The process lives, its memory stays within the
-// limit, and who reads gets everything.
+// TestTrust08SocketsThatDoNotReadShareTheMemory has a server with little memory and sockets that do not read.
+// Each is on its own channel and within its own bound, but together they may queue more than the memory. The
+// process survives, its memory stays within the limit, and a socket that reads gets everything.
 func TestTrust08SocketsThatDoNotReadShareTheMemory(t *testing.T) {
 	t.Parallel()
 	const sockets, limit = 60, 128 << 20
@@ -334,11 +331,11 @@ func TestTrust08SocketsThatDoNotReadShareTheMemory(t *testing.T) {
 		if err := publishSigned(client, s.HTTP, "busy", "e", fmt.Sprintf("number %d.", n)); err != nil {
 			t.Fatal(err)
 		}
-		// Nobody is to be closed for another reason, such as that this takes long on a busy machine.
+		// No socket may be closed for another reason, such as its activity time-out on a busy machine.
 		for _, conn := range append(slow, reader.conn) {
 			_, _ = io.WriteString(conn, aliveFrame)
 		}
-		reader.say("") // which gives it time again
+		reader.say("") // which restarts its read deadline
 		reader.until(fmt.Sprintf("number %d.", n))
 		most = max(most, metric(t, s, "sockudo_socket_queue_held_bytes"))
 		if metric(t, s, "sockudo_slow_sockets_closed_total", `reason="total"`) > sockets/4 {
@@ -351,8 +348,8 @@ func TestTrust08SocketsThatDoNotReadShareTheMemory(t *testing.T) {
 	if most > limit/4+(8<<20) {
 		t.Errorf("%v bytes were held, a quarter of the memory may be", most)
 	}
-	// The race detector of the server under test multiplies what it resides in; what it
-	// holds by itself is what counts.
+	// The race detector multiplies the resident memory of the server under test, so the held bytes it reports
+	// are checked.
 	if held := metric(t, s, "sockudo_memory_held_bytes"); held > limit {
 		t.Errorf("%v bytes are held", held)
 	}
@@ -363,8 +360,8 @@ func TestTrust08SocketsThatDoNotReadShareTheMemory(t *testing.T) {
 	t.Logf("%d rounds, %v bytes at most", n, most)
 }
 
-// dialSmall connects with a small receive buffer, so that a peer that does not read is
-// noticed soon.
+// dialSmall connects with a small receive buffer, so that the server soon notices that the client does not
+// read.
 func dialSmall(t *testing.T, address string) net.Conn {
 	t.Helper()
 	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
@@ -378,7 +375,7 @@ func dialSmall(t *testing.T, address string) net.Conn {
 	return conn
 }
 
-// publishMany sends an event to the channels own-0 and so on, without a signature.
+// publishMany publishes an event to the channels own-0, own-1 and so on, without a signature.
 func publishMany(client *http.Client, address string, channels int, data string) error {
 	const together = 60
 	for from := 0; from < channels; from += together {

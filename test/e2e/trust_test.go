@@ -14,7 +14,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// asPage sends a request as a browser would for a page, to a server by some name.
+// asPage sends a request as a browser would for a page: with a Host and an Origin, if they are given.
 func asPage(t *testing.T, method, target, host, origin, body string) (int, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
@@ -39,8 +39,8 @@ func asPage(t *testing.T, method, target, host, origin, body string) (int, strin
 	return resp.StatusCode, string(text)
 }
 
-// TestTrust14ADevelopmentServerIsForItsMachine tries what a page of another site can do
-// with the published secret, against the server that the README starts.
+// TestTrust14ADevelopmentServerIsForItsMachine tries what a page of another site can do with the published
+// secret against the server that the README starts.
 func TestTrust14ADevelopmentServerIsForItsMachine(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -86,8 +86,8 @@ func TestTrust14ADevelopmentServerIsForItsMachine(t *testing.T) {
 	}
 }
 
-// TestTrust14TheEmbeddedLogIsDeafToPages: a page can send a request with any body to the
-// port of NATS, which has no users. It hangs up at the first line, whatever the method.
+// TestTrust14TheEmbeddedLogIsDeafToPages: a page can send an HTTP request with any body to the NATS port,
+// which has no users. The server closes such a connection at the first line, whatever the method.
 func TestTrust14TheEmbeddedLogIsDeafToPages(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), config(t.TempDir()))
@@ -100,10 +100,11 @@ func TestTrust14TheEmbeddedLogIsDeafToPages(t *testing.T) {
 			t.Errorf("%s: the log obeyed: %q", method, w.seen)
 		}
 	}
-	by.undisturbed(t) // it would get the event of the page first
+	by.undisturbed(t) // the client would get the page's event first
 }
 
-// TestTrust13MetricsElsewhereNeedAToken: without one such a server does not start.
+// TestTrust13MetricsElsewhereNeedAToken: a server with metrics on another address than loopback does not
+// start without a token.
 func TestTrust13MetricsElsewhereNeedAToken(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -131,8 +132,8 @@ func TestTrust13MetricsElsewhereNeedAToken(t *testing.T) {
 	}
 }
 
-// TestTrust12ProxiesOfTheConfiguration: who is trusted, and what must be said, is what the
-// configuration says.
+// TestTrust12ProxiesOfTheConfiguration: the configuration decides which proxies are trusted, and whether they
+// must send a PROXY header.
 func TestTrust12ProxiesOfTheConfiguration(t *testing.T) {
 	t.Parallel()
 	const status = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -156,7 +157,8 @@ func TestTrust12ProxiesOfTheConfiguration(t *testing.T) {
 	}
 }
 
-// launchPlain starts a server in memory, whose readiness cannot be asked by all of these.
+// launchPlain starts a server with the log in memory. It does not ask /ready, because not all of these
+// servers would answer it.
 func launchPlain(t *testing.T, keys string) *server {
 	t.Helper()
 	s := launch(t, t.TempDir(), "mode: production\nhost: 127.0.0.1\nport: 0\nadapter: {driver: local}\nmetrics: {port: -1}\nlog: {format: json}\n"+
