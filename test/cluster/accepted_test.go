@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestEV12WhatWasAcceptedIsDelivered kills gateways right after they have answered 200.
-// Subscribers are on another one.
+// TestEV12WhatWasAcceptedIsDelivered kills gateways right after they have answered 200. The subscribers are
+// on another gateway and must get every accepted event.
 func TestEV12WhatWasAcceptedIsDelivered(t *testing.T) {
 	nats := startNATS(t)
 	set := childSettings{URLs: nats.urls(), App: "app", Members: 100, Lease: 15 * time.Second}

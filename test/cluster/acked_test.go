@@ -12,8 +12,8 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// TestR1AcknowledgedSurvivesKills kills the only NATS server and a gateway in a burst,
-// again and again. What was acknowledged is stored, and no subscriber misses it.
+// TestR1AcknowledgedSurvivesKills kills the only NATS server and a gateway in a burst, again and again. Every
+// acknowledged event is stored, and no subscriber misses one.
 func TestR1AcknowledgedSurvivesKills(t *testing.T) {
 	fault.Seeds(t, 1, func(t *testing.T, rnd *rand.Rand) {
 		nats := spawnNATS(t)

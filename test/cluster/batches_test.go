@@ -17,7 +17,7 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// batch is a request with several events, each named by it and its place.
+// batch is a request with several events. An event's data is the batch's name and the event's index.
 type batch struct {
 	name     string
 	channels []string
@@ -36,7 +36,7 @@ func (b *batch) body(keyed bool) string {
 	return `{"batch":[` + strings.Join(events, ",") + `]}`
 }
 
-// batches are published by some goroutines through two gateways. Every second one has ids and
+// batches publishes from several goroutines through two gateways. Every second batch has idempotency keys and
 // is sent again through the other gateway until it is answered.
 type batches struct {
 	t    *testing.T
@@ -97,7 +97,7 @@ func (b *batches) more(n int) {
 	eventually(b.t, "batches are acknowledged", func() bool { return b.acked() >= want })
 }
 
-// check compares what was answered with the log.
+// check compares the answers with the log.
 func (b *batches) check(urls []string, whole bool) {
 	b.t.Helper()
 	nc, err := nats.Connect(strings.Join(urls, ","), nats.Timeout(time.Minute))
@@ -152,10 +152,9 @@ func (b *batches) check(urls []string, whole bool) {
 	b.t.Logf("%d of %d batches were acknowledged, %d others are there in part", acked, len(b.sent), parts)
 }
 
-// TestR32KilledInTheMiddleOfBatches kills NATS servers, the leader where there are several, and
-// a gateway while batches are published. What was acknowledged is stored, nothing is stored
-// twice, the order within a channel and a request is kept, and where batches are stored as a
-// whole none is there in part.
+// TestR32KilledInTheMiddleOfBatches kills NATS servers, the leader where there are several, and a gateway
+// while batches are published. Acknowledged events are stored, no event is stored twice, the order within a
+// channel and a request is kept, and where batches are stored atomically no batch is stored in part.
 func TestR32KilledInTheMiddleOfBatches(t *testing.T) {
 	fault.Seeds(t, 32, func(t *testing.T, rnd *rand.Rand) {
 		for _, mode := range []struct {

@@ -18,15 +18,15 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// browser reads channels as the EventSource of a browser does: of where it was it knows the last
-// id, and that is all that it comes back with.
+// browser reads channels as a browser's EventSource does: all it keeps of its position is the last event id,
+// and it reconnects with that.
 type browser struct {
 	diary
-	// since is where it begins while it has no id, "" for with what is live.
+	// since is the start position while it has no id, "" for live events only.
 	since string
-	// more is what its requests say besides.
+	// more holds further query parameters of its requests.
 	more url.Values
-	// last is the id, which the lock of the diary guards.
+	// last is the last event id. The mutex of the diary guards it.
 	last string
 }
 
@@ -37,8 +37,8 @@ func newBrowser(a *app.App, channels ...string) *browser {
 // reading is one event stream of a browser.
 type reading struct {
 	b *browser
-	// attached are the places at which channels began that wait for what they missed, and
-	// refused what was said to be missing of those that have not begun.
+	// attached holds the positions at which channels began whose missed events are still to come. refused
+	// holds the reported gaps of channels that have not begun yet.
 	attached   map[string]place
 	refused    map[string]told
 	waits      map[string]bool
@@ -59,14 +59,14 @@ func (b *browser) arrive(ctx context.Context, address string) (<-chan struct{}, 
 }
 
 var (
-	// direct has a connection for each stream.
+	// direct opens a connection for each stream.
 	direct = &http.Transport{DisableKeepAlives: true, ResponseHeaderTimeout: patience}
 
 	errBusy = errors.New("the gateway cannot serve it now")
 )
 
-// read asks a gateway for a stream. It ends with ctx, and once it has ended the browser may ask
-// for another one.
+// read requests a stream from a gateway. The stream ends with ctx; after its end the browser may request
+// another one.
 func (b *browser) read(ctx context.Context, address string) (*reading, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -111,7 +111,7 @@ func (b *browser) read(ctx context.Context, address string) (*reading, error) {
 	return r, nil
 }
 
-// rewind forgets what the last id does not say: there the browser begins again.
+// rewind resets the browser's positions to those of the last id, and drops events after them.
 func (b *browser) rewind(r *reading) error {
 	var at []pusher.Place
 	if b.last != "" {
@@ -139,7 +139,7 @@ func (b *browser) rewind(r *reading) error {
 	return nil
 }
 
-// run reads the stream to its end, by the algorithm of the standard.
+// run reads the stream to its end, by the algorithm of the EventSource standard.
 func (r *reading) run(body io.ReadCloser) {
 	b := r.b
 	defer close(r.done)
@@ -229,8 +229,8 @@ func (r *reading) dispatch(id, kind, data string, has bool) {
 	r.settle()
 }
 
-// begins takes the place at which a channel begins. One that comes back from another place, or
-// gets a part of the past first, is not live yet.
+// begins records the position at which a channel begins. A channel that resumes from another position, or
+// gets history first, is not live yet.
 func (r *reading) begins(channel string, at place) {
 	b := r.b
 	_, was := b.places[channel]
@@ -284,7 +284,7 @@ func (r *reading) recovered(data string) {
 		b.wrong = append(b.wrong, fmt.Sprintf("%v: %s", err, data))
 	}
 	for _, to := range all.Recovered {
-		// The id may be behind where the browser was, in a channel that was quiet.
+		// In a quiet channel the id may be behind the browser's position.
 		switch was := b.places[to.Channel]; {
 		case to.Position.Stream != was.Stream:
 			b.wrong = append(b.wrong, fmt.Sprintf("%s is at %+v after %+v", to.Channel, to.Position, was))
@@ -301,7 +301,7 @@ func (r *reading) recovered(data string) {
 	r.resumes = false
 }
 
-// settle notes that all is live.
+// settle marks the reading as live once nothing is pending.
 func (r *reading) settle() {
 	if len(r.waits) > 0 || r.resumes {
 		return
@@ -318,7 +318,7 @@ func (r *reading) settle() {
 	}
 }
 
-// come reads at a gateway until all is live.
+// come reads from a gateway until all channels are live.
 func (b *browser) come(t *testing.T, address string) (r *reading) {
 	t.Helper()
 	last := b.id()

@@ -17,27 +17,26 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// bystanderEnv makes this test binary one who publishes into a channel at a steady rate and
-// measures how long that takes to its subscribers. In a process of its own nothing that puts
-// load on a gateway is between the socket and the clock.
+// bystanderEnv makes this test binary a process that publishes into a channel at a steady rate and measures
+// the latency at its subscribers. In a process of its own, no code that puts load on a gateway runs between
+// the socket and the clock.
 const bystanderEnv = "BYSTANDER_CHILD"
 
 type bystanderSettings struct {
 	App, Channel string
-	// Addresses are the gateways, each with some of the subscribers; events are published at
-	// the first.
+	// Addresses are those of the gateways, which share the subscribers. Events are published at the first.
 	Addresses   []string
 	Subscribers int
 	Every       time.Duration
 }
 
-// seen is when something was due, in nanoseconds, and by how much later it came.
+// seen is the time at which an event was due, in nanoseconds, and its delay.
 type seen struct {
 	At    int64
 	Later time.Duration
 }
 
-// bystanding is what a bystander found: how long events took, and how late its own timers were.
+// bystanding is the result of a bystander: the latencies of events, and the delays of its own timers.
 type bystanding struct {
 	Events, Timers []seen
 	Wrong          []string
@@ -60,7 +59,7 @@ func (b *bystanding) wrong(text string) {
 	}
 }
 
-// serveBystander measures until its input ends, and then prints what it found.
+// serveBystander measures until stdin ends, and then prints the result.
 func serveBystander(text string) error {
 	var set bystanderSettings
 	if err := json.Unmarshal([]byte(text), &set); err != nil {
@@ -91,7 +90,7 @@ func serveBystander(text string) error {
 	return json.NewEncoder(os.Stdout).Encode(found)
 }
 
-// publish sends an event at each moment, whether or not those before were answered.
+// publish sends events at fixed times, whether or not earlier ones were answered.
 func (b *bystanding) publish(ctx context.Context, a *app.App, set bystanderSettings) {
 	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = 100
 	api, err := client.NewSigned(client.SignedOptions{URL: "http://" + set.Addresses[0], AppID: a.ID, Key: a.Key, Secret: "secret"})
@@ -121,7 +120,7 @@ func (b *bystanding) publish(ctx context.Context, a *app.App, set bystanderSetti
 	}
 }
 
-// bystander is one in a process of its own.
+// bystander is a bystander process.
 type bystander struct {
 	cmd *exec.Cmd
 	in  io.Closer
@@ -160,7 +159,7 @@ func spawnBystander(t *testing.T, set bystanderSettings) *bystander {
 	return b
 }
 
-// end stops it and returns what it found.
+// end stops the process and returns its result.
 func (b *bystander) end(t *testing.T) *bystanding {
 	t.Helper()
 	_ = b.in.Close()
@@ -174,7 +173,7 @@ func (b *bystander) end(t *testing.T) *bystanding {
 	return found
 }
 
-// within are those that were due in a span of time.
+// within returns the delays of what was due from from until to.
 func within(all []seen, from, to time.Time) *times {
 	s := &times{}
 	for _, x := range all {
@@ -185,7 +184,7 @@ func within(all []seen, from, to time.Time) *times {
 	return s
 }
 
-// slower is how often as long an event of others takes during something, at the p99.
+// slower returns the factor by which the p99 of other events' latency rises during something.
 func slower(before, during *times) float64 {
 	return float64(during.percent(99)) / float64(max(before.percent(99), time.Microsecond))
 }

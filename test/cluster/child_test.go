@@ -26,29 +26,29 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// childEnv makes this test binary a gateway, so that one can be killed.
+// childEnv makes this test binary a gateway process that can be killed.
 const childEnv = "GATEWAY_CHILD"
 
-// childSettings are what a gateway in a process of its own is told.
+// childSettings configures a gateway process.
 type childSettings struct {
 	URLs    []string
 	App     string
 	Members int
 	Hook    string
 	Lease   time.Duration
-	// Replicas is 3 if it is not given.
+	// Replicas is 3 if it is 0.
 	Replicas int
-	// Dir is where the log lies, in this process. Redis is a server that has it.
+	// Dir is the directory of an embedded log. Redis is the URL of the Redis that holds the log.
 	Dir, Redis string
-	// Ages bounds how long the table keeps what may go by age.
+	// Ages bounds how long the table keeps entries that may expire.
 	Ages time.Duration
-	// Recovers is how many events of a channel a V2 client may have missed, 0 for no recovery.
-	// Retained is how many the log keeps of each, 100,000 if it is not given.
+	// Recovers is the number of events of a channel that a V2 client may miss, 0 for no recovery. Retained is
+	// the number of events that the log keeps of each channel, 100,000 if it is 0.
 	Recovers int
 	Retained int64
-	// Atomic says where batches are stored as a whole.
+	// Atomic says which batches are stored atomically.
 	Atomic streams.AtomicBatches
-	// Handshakes is how many newcomers a second are let in, as the option of the gateway has it.
+	// Handshakes limits the handshakes a second, as the gateway's option does.
 	Handshakes int
 	// Tombstones and Linger are options of presence.
 	Tombstones int
@@ -56,21 +56,22 @@ type childSettings struct {
 	clock      `json:"-"`
 }
 
-// clock is that of a process of its own: the machine's, or one that is ahead of it in a
-// program that [fault.BuildWithOwnClock] made.
+// clock is the clock of a process: the machine's, or one that is ahead of it, in a program that
+// [fault.BuildWithOwnClock] made.
 type clock struct {
 	program string
 	ahead   time.Duration
 }
 
-// command runs this test binary, or the one with another clock, as what env says.
+// command returns a command that runs this test binary, or the program with its own clock, in the role that
+// env names.
 func (c clock) command(env, text string) *exec.Cmd {
 	cmd := exec.Command(cmp.Or(c.program, os.Args[0]))
 	cmd.Env = append(os.Environ(), env+"="+text, c.env())
 	return cmd
 }
 
-// env tells a program its clock.
+// env returns the environment variable that sets a program's clock.
 func (c clock) env() string { return fmt.Sprintf("%s=%d", fault.AheadEnv, int(c.ahead/time.Second)) }
 
 func (s childSettings) tenant() *app.App {
@@ -119,7 +120,7 @@ func serveChild(text string) error {
 	}
 	fmt.Println("metrics " + n.MetricsAddr())
 	fmt.Println("address " + n.Addr())
-	// The parent holds the other end; when it is gone so are we.
+	// The parent holds the other end of stdin. When the parent is gone, this process ends.
 	go func() {
 		_, _ = bufio.NewReader(os.Stdin).ReadByte()
 		cancel()
@@ -131,7 +132,7 @@ func serveChild(text string) error {
 	return err
 }
 
-// backend is the log of a gateway with what belongs to it.
+// backend is the log of a gateway with its table and work queues.
 type backend struct {
 	log   broker.Log
 	table kv.Table
@@ -177,7 +178,7 @@ func (s childSettings) open(ctx context.Context, log *slog.Logger) (b backend, e
 	}}, err
 }
 
-// ageing is a table that keeps nothing for longer than an age if it may go at all.
+// ageing is a table that caps the TTL of each entry that has one.
 type ageing struct {
 	kv.Table
 	age time.Duration
@@ -193,7 +194,7 @@ func (t ageing) Swap(ctx context.Context, key string, value []byte, ttl time.Dur
 	return t.Table.Swap(ctx, key, value, t.ttl(ttl), revision)
 }
 
-// child is a gateway in a process of its own.
+// child is a gateway process.
 type child struct {
 	cmd     *exec.Cmd
 	address string
@@ -203,7 +204,7 @@ type child struct {
 	dead    bool
 }
 
-// Addr makes a child usable like a node.
+// Addr returns the address, so that a child can be used like a node.
 func (c *child) Addr() string { return c.address }
 
 func spawn(t *testing.T, s childSettings) *child {
@@ -248,7 +249,7 @@ func spawn(t *testing.T, s childSettings) *child {
 	return nil
 }
 
-// kill ends the process as kill -9 does.
+// kill ends the process with SIGKILL.
 func (c *child) kill() {
 	_ = c.cmd.Process.Signal(syscall.SIGKILL)
 	_ = c.cmd.Wait()

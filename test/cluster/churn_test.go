@@ -27,12 +27,12 @@ var (
 const (
 	churnSockets    = 100
 	churnPublishers = 8
-	// churnEvents are published at least, also on a machine that is slow.
+	// churnEvents is the minimum number of published events, also on a slow machine.
 	churnEvents = 400
 )
 
-// churnChannels are of both modes; on the keyed ones slow sockets are conflated, on
-// the others they are closed.
+// churnChannels has channels of both modes: slow sockets are conflated on the keyed ones, and closed on the
+// others.
 var churnChannels = []string{"plain-1", "plain-2", "keyed-1", "keyed-2", "keyed-3"}
 
 // churn is one run.
@@ -41,7 +41,7 @@ type churn struct {
 	c    *cluster
 	app  *app.App
 	stop chan struct{}
-	// excluded has, for an event, the socket that must not get it.
+	// excluded holds, by event, the socket that must not get it.
 	excluded sync.Map
 	ids      sync.Map // ids of connected sockets, for exclusion
 	events   atomic.Int64
@@ -50,12 +50,12 @@ type churn struct {
 	mu       sync.Mutex
 	sessions []*session
 	conns    int
-	// last has the newest publications of each channel, once all are there.
+	// last holds the newest publications of each channel, once all were published.
 	last map[string][]*broker.Publication
 }
 
-// DS-36 and the promise of the project: whatever sockets do, each of their
-// subscriptions gets what the log has, in its order, or is told.
+// TestChurn (DS-36): whatever sockets do, each of their subscriptions gets the events of the log in order, or
+// is told that it missed some.
 func TestChurn(t *testing.T) {
 	seed := *churnSeed
 	if seed == 0 {
@@ -95,14 +95,14 @@ func TestChurn(t *testing.T) {
 	ch.check()
 }
 
-// awaitEnough lets the run go on for its time, and until it has done so much that the
-// comparison means something, however slow the machine is.
+// awaitEnough waits for the duration of the run, and until enough events were published for the comparison to
+// mean something, however slow the machine is.
 func (ch *churn) awaitEnough() {
 	<-time.After(*churnFor)
 	eventually(ch.t, "enough events are published", func() bool { return ch.events.Load() >= churnEvents })
 }
 
-// publish publishes at a steady pace until the end.
+// publish publishes at a steady pace until stop is closed.
 func (ch *churn) publish(i int, r *rand.Rand) {
 	s := ch.c.nodes[i%len(ch.c.nodes)].sign(ch.t, ch.app)
 	pace := time.NewTicker(20 * time.Millisecond)
@@ -139,8 +139,8 @@ func (ch *churn) publish(i int, r *rand.Rand) {
 	}
 }
 
-// live is the life of one socket: it joins and leaves, dawdles, asks for resyncs,
-// and comes back when it was closed.
+// live is the life of one socket: it subscribes and unsubscribes, stops reading, requests resyncs, and
+// reconnects when it was closed.
 func (ch *churn) live(i int, r *rand.Rand, quiet chan struct{}) {
 	for {
 		n := ch.c.nodes[r.IntN(len(ch.c.nodes))]
@@ -176,8 +176,7 @@ func (ch *churn) live(i int, r *rand.Rand, quiet chan struct{}) {
 	}
 }
 
-// use does things with a connection, and reports true if it was lost before the
-// end.
+// use acts at random on a connection. It reports whether the connection was lost before the end.
 func (ch *churn) use(s *socket, r *rand.Rand, quiet chan struct{}) (lost bool) {
 	on := map[string]bool{}
 	act := time.NewTicker(time.Duration(50+r.IntN(300)) * time.Millisecond)
@@ -214,7 +213,7 @@ func (ch *churn) use(s *socket, r *rand.Rand, quiet chan struct{}) (lost bool) {
 	}
 }
 
-// finish waits until the socket has what was published.
+// finish waits until the socket has the newest event of each of its channels.
 func (ch *churn) finish(s *socket, on map[string]bool) (lost bool) {
 	for channel := range on {
 		due := ""
@@ -239,7 +238,7 @@ func (ch *churn) finish(s *socket, on map[string]bool) (lost bool) {
 	return false
 }
 
-// has tells whether a subscription has come to an event, or began after it.
+// has reports whether a subscription has got an event, or may have begun after it.
 func (s *socket) has(channel, id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -248,7 +247,7 @@ func (s *socket) has(channel, id string) bool {
 		return false
 	}
 	if len(at.got) == 0 {
-		// It may have begun behind the last event.
+		// The subscription may have begun after the last event.
 		return true
 	}
 	return at.got[len(at.got)-1].id == id

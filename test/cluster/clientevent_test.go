@@ -8,7 +8,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// subscribed waits until the socket is a subscriber.
+// subscribed subscribes and waits until the subscription has succeeded.
 func (s *socket) subscribed(t *testing.T, channel, auth string) {
 	t.Helper()
 	s.say("subscribe", fmt.Sprintf(`{"channel":%q,"auth":%q}`, channel, auth))

@@ -16,8 +16,8 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// clocked is three gateways and three NATS servers, all in processes of their own. On
-// either side one clock is an hour behind, one right, and one an hour ahead.
+// clocked has three gateways and three NATS servers, each in its own process. On either side one clock is an
+// hour behind, one right, and one an hour ahead.
 type clocked struct {
 	t        *testing.T
 	nats     []*natsChild
@@ -43,7 +43,7 @@ func startClocked(t *testing.T, rnd *rand.Rand, program, hook string) *clocked {
 	return c
 }
 
-// send asks a gateway, signed with a clock that is off from the gateway's own.
+// send sends a request to a gateway, signed with a clock that differs from the gateway's by off.
 func (c *clocked) send(gateway int, off time.Duration, method, path, body string, into any) int {
 	g := c.gateways[gateway]
 	status, text, err := sendAt(time.Now().Add(g.clock.ahead+off), g.Addr(), c.app, method, path, body)
@@ -56,7 +56,7 @@ func (c *clocked) send(gateway int, off time.Duration, method, path, body string
 	return status
 }
 
-// log is the data of all events of a channel.
+// log returns the data of all events of a channel.
 func (c *clocked) log(channel string) (out []string) {
 	c.t.Helper()
 	for cursor := ""; ; {
@@ -82,12 +82,11 @@ func (c *clocked) log(channel string) (out []string) {
 	}
 }
 
-// TestR14Clocks has gateways and servers whose clocks are an hour apart, and leaders that
-// are killed, so that the time of the log jumps both ways. All that goes by a clock of
-// somebody else is the authorization of requests.
+// TestR14Clocks has gateways and servers whose clocks are an hour apart. Leaders are killed, so the time of
+// the log jumps both ways. Only the authorization of requests depends on another machine's clock.
 func TestR14Clocks(t *testing.T) {
 	ctx, dir := t.Context(), t.TempDir()
-	// It takes a while, during which other tests run.
+	// The build takes a while, during which other tests run.
 	build := sync.OnceValues(func() (string, error) { return fault.BuildWithOwnClock(ctx, dir) })
 	fault.Seeds(t, 14, func(t *testing.T, rnd *rand.Rand) {
 		const channel, room = "clocked", "presence-clocked"
@@ -180,7 +179,7 @@ func TestR14Clocks(t *testing.T) {
 		}
 		eventually(t, "the webhook of the member that went", func() bool { return hooks.count("member_removed", room, members[2]) >= 1 })
 		for _, m := range members {
-			// A killed gateway may have delivered one and not noted it.
+			// A killed gateway may have delivered a webhook without recording that.
 			if n := hooks.count("member_added", room, m); n < 1 || n > 2 {
 				t.Errorf("%d webhooks say that %s came", n, m)
 			}
@@ -188,8 +187,8 @@ func TestR14Clocks(t *testing.T) {
 	})
 }
 
-// publishOverKills publishes through all gateways while leaders of the stream, whose clock
-// gives events their times, are killed. It returns what was acknowledged.
+// publishOverKills publishes through all gateways while leaders of the stream are killed, whose clock sets
+// the time of events. It returns the acknowledged events.
 func (c *clocked) publishOverKills(channel string, event func(channel, data, key string) string) (acked []int) {
 	c.t.Helper()
 	var mu sync.Mutex

@@ -32,7 +32,7 @@ const patience = 3 * time.Minute
 
 func TestMain(m *testing.M) {
 	if os.Getenv("LOCKS_UNCHECKED") == "" {
-		rank.Check() // in the processes of gateways as well
+		rank.Check() // in the gateway processes as well
 	}
 	if text := os.Getenv(childEnv); text != "" {
 		if err := serveChild(text); err != nil {
@@ -55,8 +55,8 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	// A NATS server that is shut down while it makes a stream forgets to stop that
-	// stream's store. Servers are shut down at any moment here.
+	// A NATS server that is shut down while it creates a stream does not stop that stream's store. Servers
+	// are shut down at any moment here.
 	goleak.VerifyTestMain(m,
 		goleak.Cleanup(func(code int) {
 			if natsProgramDir != "" {
@@ -68,7 +68,7 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
 }
 
-// settings of a cluster.
+// settings configures a cluster.
 type settings struct {
 	apps       []*app.App
 	coordinate bool
@@ -76,30 +76,29 @@ type settings struct {
 	retained   int64
 	// replicated runs three NATS servers instead of one.
 	replicated bool
-	// servers are NATS servers that run already, three or none.
+	// servers are running NATS servers, three or none.
 	servers []*natsChild
 	// compose runs three NATS servers with the accounts of docker-compose.yml.
 	compose bool
-	// options change those of the log of a gateway.
+	// options changes the options of a gateway's log.
 	options func(*streams.Options)
-	// disturb stands before the feeds.
+	// disturb sits between NATS and the feeds, and may drop or delay messages.
 	disturb  func(m *nats.Msg, deliver func(*nats.Msg))
 	webhooks webhook.Options
-	// operations counts those on the checkpoints, if it is not nil.
+	// operations counts the operations on the checkpoints, unless it is nil.
 	operations *atomic.Int64
 }
 
-// cluster is a NATS server with gateways.
+// cluster is a NATS server, or three, with gateways.
 type cluster struct {
 	t      *testing.T
 	set    settings
 	server *embedded.Server
 	nats   *natsCluster
 	nodes  []*node
-	// through is the only address by which the next gateways reach NATS, if it is
-	// not empty.
+	// through is the only address by which the gateways that join next reach NATS, unless it is empty.
 	through string
-	// user and password of gateways, where NATS wants them.
+	// user and password are the gateways' credentials, where NATS wants them.
 	user     string
 	password streams.Secret
 }
@@ -119,7 +118,7 @@ func tenant(id string) *app.App {
 	}
 }
 
-// start runs a NATS server and so many gateways.
+// start runs a NATS server, or three, and this number of gateways.
 func start(t *testing.T, gateways int, set settings) *cluster {
 	t.Helper()
 	c := &cluster{t: t}
@@ -235,7 +234,7 @@ func (n *node) close(t *testing.T) {
 	}
 }
 
-// value adds up the samples of a metric.
+// value returns the sum of a metric over its series, -1 if it cannot be gathered.
 func (n *node) value(name string) float64 {
 	families, err := n.registry.Gather()
 	if err != nil {
@@ -253,7 +252,7 @@ func (n *node) value(name string) float64 {
 	return sum
 }
 
-// watcher is a client that keeps what it got.
+// watcher is a client that keeps the events it got.
 type watcher struct {
 	*client.Client
 	mu     sync.Mutex
@@ -266,7 +265,7 @@ func (w *watcher) take(e client.Event) {
 	w.events = append(w.events, e)
 }
 
-// all are the events so far of a channel, all channels if it is empty.
+// all returns the events so far of a channel, or of all channels if it is empty.
 func (w *watcher) all(channel string) []client.Event {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -299,7 +298,7 @@ func (n *node) watch(t *testing.T, a *app.App, channels ...string) *watcher {
 	return w
 }
 
-// await waits until every watcher has so many events of a channel.
+// await waits until every watcher has at least n events of a channel.
 func await(t *testing.T, channel string, n int, watchers ...*watcher) {
 	t.Helper()
 	for i, w := range watchers {
@@ -307,7 +306,7 @@ func await(t *testing.T, channel string, n int, watchers ...*watcher) {
 	}
 }
 
-// sign publishes through the signed HTTP API of a gateway.
+// sign returns a client of the signed HTTP API of a gateway.
 func (n *node) sign(t *testing.T, a *app.App) *client.Signed {
 	t.Helper()
 	s, err := client.NewSigned(client.SignedOptions{URL: "http://" + n.Addr(), AppID: a.ID, Key: a.Key, Secret: a.Secret})
@@ -328,7 +327,7 @@ func body(key string, n int) string {
 	return fmt.Sprintf(`{"symbol":%q,"n":%d,"note":%q}`, key, n, strings.Repeat("steady ", 60))
 }
 
-// subject publishes straight to the log, as `nats pub` does.
+// raw returns a connection that can publish straight to the log, as `nats pub` does.
 func (c *cluster) raw(t *testing.T) *nats.Conn {
 	t.Helper()
 	var nc *nats.Conn
@@ -360,8 +359,8 @@ func (n *node) ready(t *testing.T) string {
 	return string(text)
 }
 
-// eventually waits for a condition. Between two looks it waits for several times as long as a look takes, so that
-// looking leaves the processors to what is waited for.
+// eventually polls for a condition. The pause between two polls is several times as long as a poll takes, so
+// that polling leaves the processors to the code under test.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.After(patience)
@@ -378,7 +377,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// fulls are the numbers of the publications that came in full, by offset order.
+// fulls returns the sequence numbers of the events that came in full.
 func fulls(events []client.Event) map[uint32]bool {
 	out := map[uint32]bool{}
 	for _, e := range events {

@@ -28,12 +28,12 @@ var (
 	stormNice    = flag.Int("storm-nice", 0, "how much the clients of the storm stand behind the gateways for the processors, as nice(1) has it")
 )
 
-// TestTime04Storm kills one of three gateways, with all of these sockets, in a burst of
-// publishing. They come back to the two others, which have not followed their channels: a few
-// readings of the log serve all of a channel. Beside it the same without recovery, and how long events
-// of others take: at the gateways to which all come back, and at one that has no part in it, which shows what
-// the machine and the log do to that. With few sockets also while others publish more than they, so that the events
-// of a channel lie further apart in the log: that must not take more readings.
+// TestTime04Storm kills one of three gateways, with all of the test's sockets, in a burst of publishing. They
+// reconnect to the two others, which have not followed their channels: a few reads of the log serve all
+// sockets of a channel. The same runs without recovery for comparison. The latency of other events is
+// measured at the gateways to which all reconnect, and at a gateway without a part in it, which shows the
+// effect of the machine and the log. With few sockets it runs once more while other channels get more events,
+// so that the events of a channel lie further apart in the log: that must not take more reads.
 func TestTime04Storm(t *testing.T) {
 	var with, without time.Duration
 	t.Run("without recovery", func(t *testing.T) { without = storm(t, true, false) })
@@ -42,19 +42,20 @@ func TestTime04Storm(t *testing.T) {
 		t.Run("all resume, few of the events are theirs", func(t *testing.T) { storm(t, false, true) })
 	}
 	if with > 0 && without > 0 && large() {
-		// So many connections at once delay others anyway; what is replayed must not add much.
+		// So many connections at once delay other events anyway; the replay must not add much.
 		if t.Logf("p99 of others' events while all came back: %v, and %v without recovery", with, without); with > without*3/2 {
 			t.Errorf("the p99 of others' events is %v, and %v without recovery", with, without)
 		}
 	}
 }
 
-// stormProcess says that this process is one storm. foundP99 begins the line that says what it found.
+// stormProcess marks a process that runs one storm. foundP99 begins the line with its result.
 const stormProcess, foundP99 = "STORM_PROCESS", "p99 of others' events: "
 
-// storm has all come back, and returns how long others' events took meanwhile, p99. A process that stands behind
-// others for the processors stays there, and so do all that it begins: a second storm in it would have NATS and the
-// gateways stand there too. So each storm is in a process of its own then.
+// storm makes all sockets reconnect, and returns the p99 of other events' latency meanwhile. A process cannot
+// raise its priority again once it has lowered it, and its children inherit the priority: in a second storm
+// NATS and the gateways would have the low priority, too. So with a lowered priority each storm runs in its
+// own process.
 func storm(t *testing.T, forgetful, rare bool) time.Duration {
 	if *stormNice == 0 || os.Getenv(stormProcess) != "" {
 		during := comeBack(t, forgetful, rare)
@@ -83,14 +84,14 @@ type comingBack struct {
 	sockets  []*pilgrim
 	channels []string
 	took     times
-	// last is when the last one so far was live again, in nanoseconds.
+	// last is the time in nanoseconds at which the latest socket so far was live again.
 	last atomic.Int64
 }
 
-// large says whether there are so many sockets that times mean something.
+// large reports whether there are enough sockets for times to mean something.
 func large() bool { return *stormSockets >= 1000 }
 
-// settles visits until all is live: it may be told to come later.
+// settles connects until all channels are live: a gateway may tell the client to come later.
 func (p *pilgrim) settles(ctx context.Context, address string) (*visit, error) {
 	for {
 		v, err := p.visit(ctx, address)
@@ -211,7 +212,7 @@ func comeBack(t *testing.T, forgetful, rare bool) (during *times) {
 	return during
 }
 
-// check compares what everybody got with the log, and the readings with how many resumed.
+// check compares the events of every socket with the log, and the number of reads with the number of resumes.
 func (c *comingBack) check(ctx context.Context, t *testing.T, b *barrage, nats *natsChild, reads *looks, rnd *rand.Rand) {
 	t.Helper()
 	a := b.app
@@ -234,8 +235,8 @@ func (c *comingBack) check(ctx context.Context, t *testing.T, b *barrage, nats *
 	for i, p := range c.sockets {
 		p.fine(t, fmt.Sprint("socket ", i))
 	}
-	// Each channel is attached at two gateways, with two and a half readings at most; what publishers look up while
-	// nobody follows their channel is counted where there are many sockets.
+	// Each channel is attached at two gateways, with at most two and a half reads. Publishers' look-ups,
+	// while their channel has no subscriber, are counted where there are many sockets.
 	got, most := reads.log.Load()+reads.leader.Load(), int64(len(c.sockets))/20
 	if !large() {
 		got, most = reads.log.Load(), 5*int64(len(c.channels))
@@ -257,8 +258,8 @@ func (s *times) percent(n int) time.Duration {
 	return s.at(n)
 }
 
-// looks are how often somebody read: the channels of a storm, for its publishers an event at the leader,
-// other channels, and the table of the cluster.
+// looks counts reads: of the storm's channels, of single events at the leader for publishers, of other
+// channels, and of the cluster's table.
 type looks struct{ log, leader, others, table atomic.Int64 }
 
 func (l *looks) String() string {
@@ -266,7 +267,7 @@ func (l *looks) String() string {
 		l.log.Load(), l.leader.Load(), l.others.Load(), l.table.Load())
 }
 
-// overhear counts what anybody asks NATS for, until what it returns is called.
+// overhear counts all read requests that NATS gets, until end is called.
 func overhear(t *testing.T, server *natsChild, app string) (end func() *looks) {
 	t.Helper()
 	conn, err := nats.Connect(server.url(), nats.Timeout(time.Minute))
@@ -301,7 +302,7 @@ func overhear(t *testing.T, server *natsChild, app string) (end func() *looks) {
 	}
 }
 
-// cpuOf is the time that the processors have spent on gateways.
+// cpuOf returns the processor time that the gateways have used.
 func cpuOf(t *testing.T, all []*child) (sum time.Duration) {
 	t.Helper()
 	for _, c := range all {
@@ -310,7 +311,7 @@ func cpuOf(t *testing.T, all []*child) (sum time.Duration) {
 			t.Log("the time of the processors is not known here:", err)
 			return 0
 		}
-		// The name of the program, in brackets, may have blanks.
+		// The program name, in brackets, may contain blanks.
 		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 		for _, f := range fields[11:13] {
 			ticks, _ := strconv.Atoi(f)
@@ -320,7 +321,7 @@ func cpuOf(t *testing.T, all []*child) (sum time.Duration) {
 	return sum
 }
 
-// yield has all threads of this process stand behind others. It cannot be taken back.
+// yield lowers the priority of all threads of this process. It cannot be undone.
 func yield(t *testing.T, nice int) {
 	if nice == 0 {
 		return

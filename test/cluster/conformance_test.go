@@ -15,8 +15,7 @@ import (
 	"github.com/sluicehq/sluice/test/natsd"
 )
 
-// TestConformance runs the suite of the log on three NATS servers that keep three
-// copies.
+// TestConformance runs the conformance suite of the log on three NATS servers with three replicas.
 func TestConformance(t *testing.T) {
 	servers := startNATS(t)
 	groups := 0
@@ -53,8 +52,8 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// TestConformanceOfWork runs the suite of the queues on three NATS servers: what bounds a queue
-// is enforced by the leader of the stream.
+// TestConformanceOfWork runs the conformance suite of the queues on three NATS servers: the leader of the
+// stream enforces the bounds of a queue.
 func TestConformanceOfWork(t *testing.T) {
 	servers := startNATS(t, func(s *natsd.Settings) { s.MaxStore = 32 << 30 })
 	groups := 0

@@ -16,7 +16,7 @@ import (
 	"github.com/sluicehq/sluice/streams"
 )
 
-// spread publishes n events from so many writers through all gateways at once.
+// spread publishes n events from several writers through all gateways at once.
 func (c *cluster) spread(t *testing.T, a *app.App, channel string, writers, n int, key func(int) string) {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -85,8 +85,8 @@ func TestClustersWithoutCoordination(t *testing.T) {
 	t.Run("ME-04 events from other nodes are counted", func(t *testing.T) {
 		const name = "sockudo_horizontal_delta_compression_enabled_total"
 		eventually(t, "all were counted", func() bool {
-			// Each gateway took in a third of the first half and, as one of
-			// three again, of the second.
+			// Each gateway accepted a third of the first half and, again as one of three gateways, of the
+			// second.
 			here := c.nodes[0].value(name)
 			return here > n/2 && here < n
 		})
@@ -133,7 +133,7 @@ func TestCoordination(t *testing.T) {
 			publish(t, c.nodes[1].sign(t, keyed), "late", body("s", i))
 		}
 		await(t, "late", 33, early)
-		// The first frame of a new subscription is full in any case.
+		// The first frame of a new subscription is always full.
 		late := c.nodes[2].watch(t, keyed, "late")
 		for i := range 60 {
 			publish(t, c.nodes[1].sign(t, keyed), "late", body("s", i))
@@ -215,7 +215,7 @@ func TestCoordinationWithoutItsBucket(t *testing.T) {
 		if got := c.nodes[1].ready(t); !contains(got, "counted by this gateway alone") || !contains(got, `"ready":true`) {
 			t.Errorf("/ready says %s", got)
 		}
-		// The one that had its count before cannot save it.
+		// The gateway that had a count before cannot save it.
 		eventually(t, "readiness tells that checkpoints are not written", func() bool {
 			return contains(c.nodes[0].ready(t), "cannot be written")
 		})

@@ -51,8 +51,8 @@ func (s countedStore) Delete(ctx context.Context, key string, revision uint64) e
 	return s.Followed.Delete(ctx, key, revision)
 }
 
-// verdicts is what one socket saw of one channel: how each event came. The first of a
-// conflation value is full for a socket that has no base, whatever the count says.
+// verdicts is what one socket saw of one channel: whether each event came in full. The first event of a
+// conflation value is full for a socket without a base, whatever the count says.
 type verdicts struct {
 	mu   sync.Mutex
 	seen map[string][]seenEvent
@@ -105,13 +105,13 @@ type countedRun struct {
 	a        *app.App
 	rng      *rand.Rand
 	channels []string
-	// witnesses by gateway, and those of gateways that are gone.
+	// witnesses holds the current sockets by gateway, gone those of gateways that were closed.
 	witnesses []*verdicts
 	gone      []*verdicts
 	stored    map[string]int
-	// quiet are the numbers of events between which no fault intervened.
+	// quiet holds ranges of events in which no fault happened.
 	quiet []map[string][2]int
-	// diverged counts the checkpoints that contradicted a gateway that is gone.
+	// diverged counts the checkpoints that contradicted the count of a closed gateway.
 	diverged float64
 }
 
@@ -120,8 +120,8 @@ const (
 	divergences = "sockudo_delta_cluster_coordination_divergences_total"
 )
 
-// publish stores n events through all gateways at once and waits until all sockets
-// have them. meanwhile runs in between.
+// publish stores n events through all gateways at once and waits until all sockets have them. meanwhile runs
+// halfway.
 func (r *countedRun) publish(n int, meanwhile func()) {
 	r.t.Helper()
 	var expect = map[string][]int{}
@@ -138,7 +138,7 @@ func (r *countedRun) publish(n int, meanwhile func()) {
 	var writers sync.WaitGroup
 	errs := make([]error, 6)
 	nodes := slices.Clone(r.c.nodes)
-	// Others may come meanwhile.
+	// Further sockets may join meanwhile.
 	watching := slices.Clone(r.witnesses[:2])
 	half := make(chan struct{}, 1)
 	var done atomic.Int64
@@ -147,7 +147,7 @@ func (r *countedRun) publish(n int, meanwhile func()) {
 		writers.Go(func() {
 			for i := w; i < n && errs[w] == nil; i += len(errs) {
 				channel, key := r.channels[rng.IntN(len(r.channels))], fmt.Sprint("k", rng.IntN(countedKeys))
-				// The sockets have queues, and this test is not about them.
+				// Socket queues are bounded, and overflow is not the subject of this test.
 				if i%50 == w {
 					for r.behind(watching, expect, before, channel, &mu) > 1500 {
 						select {
@@ -157,7 +157,7 @@ func (r *countedRun) publish(n int, meanwhile func()) {
 						}
 					}
 				}
-				// Through the log of a gateway that stays.
+				// Publish through a gateway that stays.
 				_, err := nodes[w%2].log.Publish(r.t.Context(), r.a.ID, broker.Outgoing{Channel: channel, Event: &broker.Event{
 					Name: "e", Data: []byte(body(key, i)),
 				}})
@@ -192,7 +192,7 @@ func (r *countedRun) publish(n int, meanwhile func()) {
 	}
 }
 
-// behind is by how many events the slowest socket is behind.
+// behind returns by how many events the slowest socket is behind.
 func (r *countedRun) behind(watching []*verdicts, expect map[string][]int, before map[string]int, channel string, mu *sync.Mutex) int {
 	mu.Lock()
 	stored := r.stored[channel] - before[channel]
@@ -204,8 +204,7 @@ func (r *countedRun) behind(watching []*verdicts, expect map[string][]int, befor
 	return most
 }
 
-// restart closes the last gateway and starts another one, whose socket is a late
-// joiner.
+// restart closes the last gateway. rejoin starts another one, whose socket joins late.
 func (r *countedRun) restart() {
 	last := len(r.c.nodes) - 1
 	r.diverged += r.c.nodes[last].value(divergences)
@@ -220,7 +219,7 @@ func (r *countedRun) rejoin() {
 	r.witnesses = append(r.witnesses, r.c.join().judge(r.t, r.a, r.channels))
 }
 
-// cutFeeds has the servers drop connections on which live messages travel.
+// cutFeeds makes the servers drop the connections that carry live messages.
 func (r *countedRun) cutFeeds() {
 	for _, s := range r.c.nats.running() {
 		if err := s.Cut("feed", r.rng.Uint64()); err != nil {
@@ -241,11 +240,10 @@ func (r *countedRun) stream() (jetstream.JetStream, jetstream.Stream) {
 	return js, s
 }
 
-// TestCountersAgree lets three gateways on three NATS servers count a random load while
-// the leader of the stream steps down, gateways stop and come, live connections break,
-// the log is purged and checkpoints expire. All sockets must see the same events in
-// full. Beside it runs what others do: get a count from the bucket, add one, put it
-// back.
+// TestCountersAgree lets three gateways on three NATS servers count a random load while the stream's leader
+// steps down, gateways stop and start, live connections break, the log is purged and checkpoints expire. All
+// sockets must see the same events in full. For comparison it runs the naive method: get a count from the
+// bucket, add one, put it back.
 func TestCountersAgree(t *testing.T) {
 	seed := *churnSeed
 	if seed == 0 {
@@ -310,7 +308,7 @@ func TestCountersAgree(t *testing.T) {
 				if err := s.Purge(t.Context(), opts...); err != nil {
 					t.Error(err)
 				}
-				// Who comes now finds checkpoints that count what is gone.
+				// A gateway that joins now finds checkpoints that count purged events.
 				if whole {
 					r.rejoin()
 				}
@@ -336,7 +334,7 @@ func TestCountersAgree(t *testing.T) {
 	r.twin()
 }
 
-// quietly publishes without a fault, and notes between which places.
+// quietly publishes without a fault, and records the range of these events.
 func (r *countedRun) quietly(n int) {
 	span := map[string][2]int{}
 	for _, c := range r.channels {
@@ -349,7 +347,7 @@ func (r *countedRun) quietly(n int) {
 	r.quiet = append(r.quiet, span)
 }
 
-// compare looks at what all sockets saw.
+// compare compares the verdicts of all sockets.
 func (r *countedRun) compare(seed uint64, operations int64, faults map[string]int) {
 	judged, disagreements, total := 0, 0, 0
 	for _, channel := range r.channels {
@@ -394,15 +392,15 @@ func (r *countedRun) compare(seed uint64, operations int64, faults map[string]in
 			}
 		}
 	}
-	// On a busy machine counts are looked up and written more often.
+	// A busy machine looks up and writes counts more often.
 	if perEvent := float64(operations) / float64(total); perEvent > 0.3 {
 		r.t.Errorf("%.3f operations on the bucket per event, want 0.3 at most", perEvent)
 	}
 	for _, n := range r.c.nodes {
 		r.diverged += n.value(divergences)
 	}
-	// Who counts has a moment to replace a checkpoint that the log has outgrown. If it takes
-	// longer, a newcomer begins anew, and both find out with the next checkpoint.
+	// The counting gateway has a limited time to replace a checkpoint that the log has outgrown. If it takes
+	// longer, a new gateway begins a new count, and both notice with the next checkpoint.
 	if float64(disagreements) > float64(r.a.Delta.Interval)*r.diverged {
 		r.t.Errorf("%d disagreements, and only %v checkpoints that contradicted a count", disagreements, r.diverged)
 	}
@@ -414,7 +412,7 @@ func (r *countedRun) compare(seed uint64, operations int64, faults map[string]in
 	r.t.Logf("a decision takes %v (p50)", decision())
 }
 
-// decision is the median time of one step of the counter.
+// decision returns the median time of one step of the counter.
 func decision() time.Duration {
 	iv := count.NewInterval(10, 100, time.Minute)
 	now := time.Now()
@@ -431,8 +429,7 @@ func decision() time.Duration {
 	return took[len(took)/2]
 }
 
-// twin is the plain coordinator: each gateway gets the count, adds one, and puts it
-// back.
+// twin is the naive coordinator: each gateway gets the count, adds one, and puts it back.
 func (r *countedRun) twin() {
 	js, _ := r.stream()
 	bucket, err := js.CreateKeyValue(r.t.Context(), jetstream.KeyValueConfig{Bucket: "naive", Replicas: 3})

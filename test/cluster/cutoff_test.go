@@ -10,14 +10,14 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// TestR10GatewayCutOff takes one of three gateways off NATS for a while, under load, in
-// different ways. Its sockets keep their connection and miss nothing.
+// TestR10GatewayCutOff cuts one of three gateways off NATS for a while, under load, in different ways. Its
+// sockets keep their connection and miss nothing.
 func TestR10GatewayCutOff(t *testing.T) {
 	fault.Seeds(t, 10, func(t *testing.T, rnd *rand.Rand) {
 		a := everything("app")
 		a.SubscriptionCount = false
 		c := start(t, 2, settings{replicated: true, apps: []*app.App{a}})
-		// One proxy stands for the whole network of the third gateway.
+		// One proxy is the third gateway's whole network.
 		proxy, err := fault.NewProxy(c.nats.urls()[rnd.IntN(3)][len("nats://"):])
 		if err != nil {
 			t.Fatal(err)
@@ -33,7 +33,7 @@ func TestR10GatewayCutOff(t *testing.T) {
 			}
 			watchers = append(watchers, w)
 		}
-		// The one that is cut off cannot store anything, so the load goes elsewhere.
+		// The gateway that is cut off cannot store anything, so the load goes to the others.
 		l := startLoad(t, &cluster{t: t, nodes: c.nodes[:2]}, a, 4, 4)
 		times := []time.Duration{time.Second, 3 * time.Second}
 		if fault.Long() {

@@ -12,28 +12,28 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// place is where a client is in a channel.
+// place is a client's position in a channel.
 type place struct {
 	Stream string `json:"stream_id"`
 	Serial uint64 `json:"serial"`
 	ID     string `json:"last_message_id,omitempty"`
 }
 
-// told is a part of the past that a client was told it cannot have: what lies above after, up
-// to and with through, which is 0 until that is known.
+// told is a gap that a client was told of: the events after after, up to and including through, which is 0
+// until it is known.
 type told struct {
 	after, through uint64
 	code, reason   string
-	// live: it was told so in the middle of a connection.
+	// live is true if the gap was reported in the middle of a connection.
 	live bool
 }
 
-// diary is what a client that comes back has seen, whatever it speaks.
+// diary records what a reconnecting client has seen, whatever its protocol.
 type diary struct {
 	app      *app.App
 	channels []string
-	// took is told how long it was between the loss of a connection and the moment at which
-	// all was live again, and saw of each event.
+	// took is called with the time between the loss of a connection and the moment at which all channels are
+	// live again, saw with each event.
 	took func(time.Duration)
 	saw  func(channel, data string)
 
@@ -44,7 +44,7 @@ type diary struct {
 	got    map[string][]message
 	gaps   map[string][]told
 	wrong  []string
-	// cold counts what was recovered from the log, and resumed all that was recovered.
+	// cold counts the subscriptions recovered from the log, resumed all that were recovered.
 	cold, resumed int
 }
 
@@ -55,7 +55,7 @@ func newDiary(a *app.App, channels []string) diary {
 	}
 }
 
-// event notes one that came. The caller holds the lock.
+// event records an event. The caller holds mu.
 func (d *diary) event(m message, at place) {
 	was := d.places[m.Channel]
 	if gaps := d.gaps[m.Channel]; len(gaps) > 0 && gaps[len(gaps)-1].through == 0 {
@@ -68,7 +68,7 @@ func (d *diary) event(m message, at place) {
 	d.saw(m.Channel, m.str())
 }
 
-// has is what the client got of a channel.
+// has returns the data of the events that the client got of a channel.
 func (d *diary) has(channel string) (all []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -84,7 +84,7 @@ func (d *diary) count(channel string) int {
 	return len(d.got[channel])
 }
 
-// refused is what the client was told it cannot have of a channel.
+// refused returns the gaps that the client was told of in a channel.
 func (d *diary) refused(channel string) []told {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -97,16 +97,16 @@ func (d *diary) at(channel string) place {
 	return d.places[channel]
 }
 
-// stroll says that the client is away because it wants to be.
+// stroll records that the client disconnects by itself, so its absence is not measured.
 func (d *diary) stroll() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.lost = time.Time{}
 }
 
-// comes connects until all is live. A gateway that has much to do may say that the client shall
-// come later, or that the past cannot be read now. Then the client comes once more, as it was.
-// connect returns nothing for a gateway that is busy.
+// comes connects until all channels are live. A busy gateway may tell the client to come later, or that the
+// history cannot be read now. Then the client connects once more in its previous state. connect returns nil
+// channels if the gateway is busy.
 func (d *diary) comes(t *testing.T, connect func() (live, done <-chan struct{}, leave func())) {
 	t.Helper()
 	d.mu.Lock()
@@ -132,7 +132,7 @@ func (d *diary) comes(t *testing.T, connect func() (live, done <-chan struct{}, 
 		select {
 		case <-live:
 		default:
-			return false // It was to come later.
+			return false // the client was told to come later
 		}
 		if d.unread(gaps) {
 			leave()
@@ -142,7 +142,8 @@ func (d *diary) comes(t *testing.T, connect func() (live, done <-chan struct{}, 
 	})
 }
 
-// unread tells whether the log could not be read since a client had those gaps.
+// unread reports whether the client was told of a gap, beyond those it had, because the log could not be
+// read.
 func (d *diary) unread(had map[string][]told) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -156,7 +157,7 @@ func (d *diary) unread(had map[string][]told) bool {
 	return false
 }
 
-// fine complains of what the server did wrong, and of gaps that were not to be.
+// fine reports an error for each fault of the server and for each gap.
 func (d *diary) fine(t *testing.T, what string) {
 	t.Helper()
 	d.mu.Lock()

@@ -15,7 +15,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// streamState is what a gateway says of a channel's stream.
+// streamState is a gateway's answer about a channel's stream.
 type streamState struct {
 	Stream struct {
 		ID       string `json:"stream_id"`
@@ -46,10 +46,10 @@ func (n *node) erase(t *testing.T, a *app.App, channel, operation string, more m
 	return said
 }
 
-// TestTime01ErasingUnderLoad purges and resets a channel by turns at two gateways, with the
-// permissions of the compose file, while events are published. Live clients get every event once
-// and in order, since they have what is removed when that happens. No other channel is touched,
-// and in the end all gateways agree, and one that is started afterwards does.
+// TestTime01ErasingUnderLoad purges and resets a channel in turn at two gateways, with the permissions of the
+// compose file, while events are published. Live clients get every event once and in order, since they have
+// the removed events before the removal. No other channel is touched. In the end all gateways agree, and so
+// does one that is started afterwards.
 func TestTime01ErasingUnderLoad(t *testing.T) {
 	a := tenant("4711")
 	a.Recovery = app.Recovery{Enabled: true, MaxEvents: 1000, MaxBytes: 1 << 20, Age: time.Minute}
@@ -80,8 +80,8 @@ func TestTime01ErasingUnderLoad(t *testing.T) {
 		publish(t, signed, "orders", strconv.Itoa(i))
 		by := c.nodes[i/10%2]
 		if i%10 == 9 {
-			// What is still on its way after a disturbance may be gone when it is asked for,
-			// and is then told to be missing.
+			// After a disturbance, an event that is still in flight may be purged before a gateway reads it
+			// again, and is then reported as missing.
 			await(t, "orders", i+1, watchers...)
 		}
 		switch i % 20 {
@@ -107,7 +107,7 @@ func TestTime01ErasingUnderLoad(t *testing.T) {
 	if len(ids) != 11 {
 		t.Errorf("there were %d streams, want 11", len(ids))
 	}
-	// A gateway that has not heard of the last reset would have the event told with the stream before.
+	// A gateway that has not heard of the last reset would report the event with the previous stream.
 	for i, n := range c.nodes {
 		eventually(t, fmt.Sprintf("gateway %d knows the newest stream", i), func() bool { return n.stateOf(t, a, "orders").Stream.ID == newest })
 	}

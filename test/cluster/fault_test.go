@@ -19,8 +19,8 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// load publishes to a few channels through all gateways and remembers what was
-// acknowledged. What was not may be stored or not.
+// load publishes to a few channels through all gateways and remembers the acknowledged events. An event that
+// was not acknowledged may be stored or not.
 type load struct {
 	t        *testing.T
 	channels []string
@@ -34,8 +34,8 @@ type load struct {
 	stop    chan struct{}
 }
 
-// startLoad publishes through the gateways of a cluster. What one of them does not take
-// goes to the next one, with the same idempotency key.
+// startLoad publishes through the gateways of a cluster. An event that one of them does not accept goes to
+// the next one, with the same idempotency key.
 func startLoad(t *testing.T, c *cluster, a *app.App, channels, publishers int) *load {
 	l := &load{t: t, acked: map[string]int{}, stop: make(chan struct{})}
 	l.use(c)
@@ -75,7 +75,7 @@ func startLoad(t *testing.T, c *cluster, a *app.App, channels, publishers int) *
 	return l
 }
 
-// use sends what follows to the gateways that a cluster has now.
+// use directs further events to the current gateways of a cluster.
 func (l *load) use(c *cluster) {
 	var gates []string
 	for _, n := range c.nodes {
@@ -90,15 +90,15 @@ func (l *load) count() int {
 	return len(l.acked)
 }
 
-// more waits until so many further events were acknowledged.
+// more waits until n further events were acknowledged.
 func (l *load) more(n int) {
 	l.t.Helper()
 	want := l.count() + n
 	eventually(l.t, "further events are acknowledged", func() bool { return l.count() >= want })
 }
 
-// check ends the load and compares what every socket saw with the log and with what was
-// acknowledged: everything that was acknowledged, once, in the order of the log.
+// check ends the load and compares what every socket saw with the log and with the acknowledged events: each
+// acknowledged event once, in the order of the log.
 func (l *load) check(c *cluster, a *app.App, watchers []*peer) {
 	l.t.Helper()
 	for channel, log := range l.end(c, a) {
@@ -124,8 +124,8 @@ func (l *load) check(c *cluster, a *app.App, watchers []*peer) {
 	}
 }
 
-// end ends the load and compares what was acknowledged with what is stored, which it
-// returns by channel.
+// end ends the load, compares the acknowledged events with the stored ones, and returns the stored ones by
+// channel.
 func (l *load) end(c *cluster, a *app.App) map[string][]string {
 	l.t.Helper()
 	close(l.stop)
@@ -196,8 +196,8 @@ func faultClusterOf(t *testing.T, set settings) (*cluster, *app.App, []*peer) {
 	return c, a, watchers
 }
 
-// TestR2R3KilledLeaders kills the leader of the stream (kill -9) under load, again and
-// again, while one live message in a hundred gets lost on its way to a gateway.
+// TestR2R3KilledLeaders kills the leader of the stream (kill -9) under load, again and again, while one live
+// message in a hundred is lost on its way to a gateway.
 func TestR2R3KilledLeaders(t *testing.T) {
 	fault.Seeds(t, 3, func(t *testing.T, rnd *rand.Rand) {
 		servers := spawnNATSCluster(t, clock{}, clock{}, clock{})
@@ -233,8 +233,8 @@ func TestR2R3KilledLeaders(t *testing.T) {
 	})
 }
 
-// TestR11LostQuorumIsLoud takes two of three servers away. Nothing is acknowledged then,
-// readiness says why, and everything goes on by itself when they are back.
+// TestR11LostQuorumIsLoud stops two of three servers. Then no event is acknowledged, /ready says why, and
+// everything works again by itself when the servers are back.
 func TestR11LostQuorumIsLoud(t *testing.T) {
 	fault.Seeds(t, 11, func(t *testing.T, rnd *rand.Rand) {
 		c, a, watchers := faultCluster(t)
@@ -249,8 +249,8 @@ func TestR11LostQuorumIsLoud(t *testing.T) {
 		if status := c.nodes[0].request(t, a, http.MethodPost, "/events", `{"name":"lost","channel":"lost","data":"x"}`, nil); status != http.StatusServiceUnavailable {
 			t.Errorf("a publish without a quorum answered %d", status)
 		}
-		// What was stored just before may still be acknowledged, as a duplicate; that
-		// nothing else is, the comparison with the log shows.
+		// An event stored just before may still be acknowledged, as a duplicate. The comparison with the log
+		// shows that no other event is.
 		c.nats.run(gone)
 		c.nats.run((gone + 1) % 3)
 		c.nats.settle(3)
@@ -262,7 +262,7 @@ func TestR11LostQuorumIsLoud(t *testing.T) {
 	})
 }
 
-// TestR7OneKeyStoresOne retries one idempotency key fifty times at once.
+// TestR7OneKeyStoresOne retries one idempotency key fifty times at once: one event is stored.
 func TestR7OneKeyStoresOne(t *testing.T) {
 	fault.Seeds(t, 7, func(t *testing.T, rnd *rand.Rand) {
 		c, a, _ := faultCluster(t)
@@ -285,8 +285,8 @@ func TestR7OneKeyStoresOne(t *testing.T) {
 	})
 }
 
-// TestR12DeletedStreamIsANewLife deletes the stream of an app. Subscribers are told, by a
-// close with 4200, and what follows is of a new epoch.
+// TestR12DeletedStreamIsANewLife deletes the stream of an app. Subscribers are closed with 4200, and further
+// events have a new epoch.
 func TestR12DeletedStreamIsANewLife(t *testing.T) {
 	fault.Seeds(t, 12, func(t *testing.T, rnd *rand.Rand) {
 		c, a, watchers := faultCluster(t)

@@ -18,17 +18,17 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// ghostAges is how long the table keeps in these tests what may go by age.
+// ghostAges is how long the table in these tests keeps entries that may expire.
 const (
 	ghostAges  = 2 * time.Second
 	ghostLease = 15 * time.Second
-	// ghostWatch is for how long ghosts of a dead gateway could appear.
+	// ghostWatch is the time in which ghosts of a dead gateway could appear.
 	ghostWatch = ghostLease + 5*time.Second
 	ghostRoom  = "presence-ghosts"
 )
 
-// haunted is some gateways and what keeps their log, which are killed after everything
-// that may go by age has gone.
+// haunted has some gateways and the store of their log, which are killed after all expiring entries have
+// expired.
 type haunted struct {
 	t        *testing.T
 	rnd      *rand.Rand
@@ -37,11 +37,11 @@ type haunted struct {
 	hooks    *hookLog
 	gateways []*child
 
-	// stay and left are users of one room. gone are channels that were vacated.
+	// stay and left are users of one room. gone holds channels that were vacated.
 	stay, left, gone []string
 	peers            []*peer
-	// forgetful is a store that loses everything, webhooks and who delivers them
-	// included, which may then be delivered twice.
+	// forgetful is set if the store lost everything, also which webhooks were delivered. Then webhooks may be
+	// delivered twice.
 	forgetful bool
 }
 
@@ -63,7 +63,7 @@ func (h *haunted) dial(gateway int) *peer {
 	return p
 }
 
-// live lets users come and go, and waits until that was told and has aged.
+// live lets users come and go, and waits until the webhooks were delivered and the entries have expired.
 func (h *haunted) live() {
 	h.t.Helper()
 	for i := range 6 {
@@ -77,7 +77,7 @@ func (h *haunted) live() {
 		p.subscribe(ghostRoom, user(u))
 		p.subscribe(channel, "")
 		h.told("channel_occupied", channel, "")
-		// Its number is written several times.
+		// The channel's count is written several times.
 		for range h.rnd.IntN(3) {
 			other := h.dial(h.rnd.IntN(len(h.gateways)))
 			other.subscribe(channel, "")
@@ -98,14 +98,14 @@ func (h *haunted) told(name, channel, user string) {
 	eventually(h.t, name+" of "+channel+" "+user+" is told", func() bool { return h.hooks.count(name, channel, user) > 0 })
 }
 
-// wait lets time pass: what goes by age cannot be asked for.
+// wait lets time pass: there is no condition to poll for an entry that expires.
 func (h *haunted) wait(d time.Duration) {
 	h.t.Helper()
 	began := time.Now()
 	eventually(h.t, "time has passed", func() bool { return time.Since(began) > d })
 }
 
-// look asks a gateway who is where. It is false while that cannot be answered.
+// look asks a gateway for the members and the occupied channels. ok is false while that cannot be answered.
 func (h *haunted) look(gateway int) (users, channels []string, ok bool) {
 	address := h.gateways[gateway].Addr()
 	var who struct{ Users []struct{ ID string } }
@@ -123,8 +123,8 @@ func (h *haunted) look(gateway int) (users, channels []string, ok bool) {
 	return users, channels, true
 }
 
-// check looks on for longer than a lease: who left never comes back, and nothing is told
-// again. If the members are dead they leave, once.
+// check watches for longer than a lease: a member that left never comes back, and no webhook is repeated. If
+// dead is set, the members were killed, and each leaves once.
 func (h *haunted) check(dead bool) {
 	h.t.Helper()
 	want := h.stay
@@ -177,7 +177,7 @@ func (h *haunted) check(dead bool) {
 	once("channel_vacated", ghostRoom, "", ends)
 }
 
-// killGateways ends all of them, as kill -9 does, and their clients.
+// killGateways kills all gateways with SIGKILL and closes their clients.
 func (h *haunted) killGateways() {
 	for _, g := range h.gateways {
 		g.kill()
@@ -193,9 +193,9 @@ func (h *haunted) startGateways() {
 	}
 }
 
-// TestTrust15NobodyComesBackAfterAKill waits until all ages of all records have passed,
-// kills with kill -9, and looks for members that had left, and for webhooks that are told
-// again. All stories take a while, so without a long run a seed decides about some.
+// TestTrust15NobodyComesBackAfterAKill waits until all expiring records have expired, kills with kill -9, and
+// looks for members that had left and for repeated webhooks. Every story takes a while, so except in a long
+// run a seed selects some of them.
 func TestTrust15NobodyComesBackAfterAKill(t *testing.T) {
 	fault.Seeds(t, 15, func(t *testing.T, rnd *rand.Rand) {
 		chosen := []int{0}
@@ -214,7 +214,7 @@ func TestTrust15NobodyComesBackAfterAKill(t *testing.T) {
 	})
 }
 
-// ghostStories say what is killed.
+// ghostStories lists what is killed.
 var ghostStories = []struct {
 	name string
 	run  func(*testing.T, *rand.Rand)
@@ -308,7 +308,7 @@ var ghostStories = []struct {
 		server.Kill()
 		server.Restart()
 		h.forgetful = true
-		// The log begins a new life, which ends all connections.
+		// The log has a new epoch, which closes all connections.
 		h.check(true)
 	}},
 	{"Redis with its file and all gateways", func(t *testing.T, rnd *rand.Rand) {
@@ -324,8 +324,8 @@ var ghostStories = []struct {
 	}},
 }
 
-// bury adds a gateway, on which channels are occupied by several, kills it, and waits until
-// its seats are gone and what goes by age has.
+// bury adds a gateway with several subscribers per channel, kills it, and waits until its members are gone
+// and the expiring entries have expired.
 func (h *haunted) bury() {
 	h.t.Helper()
 	h.gateways = append(h.gateways, spawn(h.t, h.set))
@@ -351,7 +351,7 @@ func (h *haunted) bury() {
 	h.wait(2 * ghostAges)
 }
 
-// lead makes a server the leader of all streams that others lead.
+// lead makes a server the leader of all streams that other servers lead.
 func lead(t *testing.T, servers []*natsChild, leader *natsChild) {
 	t.Helper()
 	nc, err := nats.Connect(strings.Join(urlsOf(servers), ","), nats.Timeout(time.Minute))
@@ -382,7 +382,8 @@ func lead(t *testing.T, servers []*natsChild, leader *natsChild) {
 	})
 }
 
-// askInto asks the HTTP API of a gateway that may be dead, and decodes the answer.
+// askInto sends a GET to the HTTP API of a gateway that may be dead, decodes the answer, and reports whether
+// that succeeded.
 func askInto(address string, a *app.App, path string, into any) bool {
 	status, text, err := send(address, a, http.MethodGet, path, "")
 	return err == nil && status == http.StatusOK && decodes(text, into)

@@ -27,34 +27,33 @@ import (
 	"github.com/sluicehq/sluice/test/natsd"
 )
 
-// guardedNATS is three servers that want TLS and passwords, with limits that are reloaded.
-// They are processes of their own: a server that is reloaded has races within itself.
+// guardedNATS has three servers with TLS, passwords, and limits that are reloaded. They are separate
+// processes, because a reload has data races inside the NATS server.
 type guardedNATS struct {
 	t       *testing.T
 	dir     string
 	names   int
 	in      limits // in force
-	ports   []int  // for clients, then for each other
+	ports   []int  // ports for clients, then for routes
 	servers []*natsChild
-	// password and authorities are files of the gateways.
+	// password and authorities are the gateways' files.
 	password, authorities string
 }
 
-// limits are what an operator gives NATS servers to know.
+// limits holds settings that an operator gives to NATS servers.
 type limits struct {
 	payload     int32
 	connections int
-	// account are limits of the account, and jetStream those of its streams.
+	// account holds limits of the account, jetStream those of its streams.
 	account, jetStream string
-	// denied are subjects that gateways may not publish to, unheard those that they may not
-	// subscribe to.
+	// gateways may not publish to the denied subjects, nor subscribe to the unheard ones.
 	denied, unheard  string
 	password         string
 	certificate, key string
 	authority        string
 }
 
-// usual are the limits under which everything works.
+// usual returns the limits under which everything works.
 func (g *guardedNATS) usual() limits {
 	in := g.in
 	in.payload, in.connections, in.account, in.jetStream, in.denied, in.unheard = 1<<20, 1000, "", "enabled", "", ""
@@ -94,7 +93,7 @@ func (g *guardedNATS) file(i int) string { return filepath.Join(g.dir, fmt.Sprin
 
 func (g *guardedNATS) write(file, text string) {
 	g.t.Helper()
-	// A reader sees either the one or the other.
+	// The rename makes a reader see either the old file or the new one.
 	if err := os.WriteFile(file+".new", []byte(text), 0o600); err != nil {
 		g.t.Fatal(err)
 	}
@@ -103,8 +102,8 @@ func (g *guardedNATS) write(file, text string) {
 	}
 }
 
-// issue makes an authority with a certificate for the servers. It returns the authority and
-// the files of the certificate.
+// issue creates an authority and a certificate for the servers. It returns the authority and the files of the
+// certificate.
 func (g *guardedNATS) issue() (authority, certificate, key string) {
 	g.t.Helper()
 	g.names++
@@ -189,7 +188,7 @@ func (g *guardedNATS) reload(in limits, servers ...int) error {
 
 func (g *guardedNATS) urls() []string { return urlsOf(g.servers) }
 
-// optionsOf are those of gateways.
+// optionsOf sets the options of a gateway's log for these servers.
 func (g *guardedNATS) optionsOf(o *streams.Options) {
 	o.URLs, o.User, o.CAFile = g.urls(), "gateway", g.authorities
 	if testing.Verbose() {
@@ -201,7 +200,7 @@ func (g *guardedNATS) optionsOf(o *streams.Options) {
 	}
 }
 
-// operator connects somebody who administers the servers. He trusts all of them.
+// operator returns a connection with an administrator's account, which trusts any certificate.
 func (g *guardedNATS) operator() *nats.Conn {
 	g.t.Helper()
 	nc, err := nats.Connect(strings.Join(g.urls(), ","), nats.UserInfo("operator", "operator"), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true), nats.ReconnectWait(20*time.Millisecond),

@@ -12,9 +12,9 @@ import (
 	"github.com/sluicehq/sluice/gateway/webhook"
 )
 
-// TestWeeks18WebhooksComeInOrder has users come to channels through all gateways at the
-// same time, and go at the same time: a channel is occupied before anybody is added to
-// it or counted, and vacated after everybody was removed.
+// TestWeeks18WebhooksComeInOrder has users join and leave channels through all gateways at the same time.
+// channel_occupied comes before any member_added or subscription_count, and channel_vacated after every
+// member_removed.
 func TestWeeks18WebhooksComeInOrder(t *testing.T) {
 	for _, batch := range []bool{false, true} {
 		t.Run(fmt.Sprintf("batches %v", batch), func(t *testing.T) {

@@ -13,21 +13,21 @@ import (
 	"github.com/sluicehq/sluice/streams"
 )
 
-// hostile is a publisher that sends whatever bytes it likes.
+// hostile is a publisher that sends arbitrary bytes.
 type hostile struct {
 	t        *testing.T
 	rnd      *rand.Rand
 	address  string
 	app      string
 	channels []string
-	// victims are users and sockets whom it names.
+	// victims are users and sockets that its messages name.
 	victims, sockets []string
 	conn             net.Conn
 	drained          chan struct{}
 	redials          int
 }
 
-// login connects with the role of publishers.
+// login connects with the publishers' role.
 func (h *hostile) login() {
 	u, err := url.Parse(h.address)
 	if err != nil {
@@ -51,14 +51,14 @@ type discard struct{}
 
 func (discard) Write(b []byte) (int, error) { return len(b), nil }
 
-// leave says that everything was sent, and waits until the server has read it.
+// leave ends the sending side, and waits until the server has read everything.
 func (h *hostile) leave() {
 	_ = h.conn.(*net.TCPConn).CloseWrite()
 	<-h.drained
 	_ = h.conn.Close()
 }
 
-// publish sends one message. A server that hangs up is called again.
+// publish sends one message. If the server has closed the connection, it dials again.
 func (h *hostile) publish() {
 	subject, reply, block, data := h.subject(), h.reply(), h.block(), h.data()
 	text := fmt.Sprintf("HPUB %s %s %d %d\r\n%s%s\r\n", subject, reply, len(block), len(block)+len(data), block, data)
@@ -85,7 +85,7 @@ func (h *hostile) noise(n int) string {
 	return string(b)
 }
 
-// word is noise that a subject can carry.
+// word returns noise that a subject can carry.
 func (h *hostile) word() string {
 	const letters = "abcXYZ019=_-:@,;#$!%&/()?~'\"{}[]|\\^\u00fc\x01\x7f"
 	var b strings.Builder
@@ -160,7 +160,7 @@ func (h *hostile) line() string {
 	return "Nats-Msg-Id: " + h.one("", fmt.Sprintf("key/e/KEY-%d/%s", h.rnd.IntN(1000), h.one(h.channels...)), "gateway/"+h.word(), "same")
 }
 
-// block is a block of header bytes, good ones among them.
+// block returns the bytes of a header block, some of them valid.
 func (h *hostile) block() string {
 	if h.rnd.IntN(50) == 0 {
 		return h.noise(h.rnd.IntN(4))

@@ -8,9 +8,9 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// TestWatchersSayThatTheyAreThere: the clients of these tests were closed when a test took longer than
-// two and a half minutes, which looked like a fault of the gateway. A second ping comes only to who
-// has answered the first.
+// TestWatchersSayThatTheyAreThere: the clients of these tests answer pings. Before, they were closed when a
+// test took longer than two and a half minutes, which looked like a fault of the gateway. A second ping is
+// sent only to a client that has answered the first.
 func TestWatchersSayThatTheyAreThere(t *testing.T) {
 	c := start(t, 1, settings{hub: hub.Options{
 		SweepInterval: 10 * time.Millisecond, ActivityTimeout: 20 * time.Millisecond, PongTimeout: patience,

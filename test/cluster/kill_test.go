@@ -17,14 +17,14 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// hookLog is an application that counts the webhooks it gets.
+// hookLog is a webhook receiver that counts the webhooks it gets.
 type hookLog struct {
 	*httptest.Server
 	mu  sync.Mutex
 	got map[string]int // by name and user
-	// order has them as they came.
+	// order holds them in the order of arrival.
 	order []string
-	// texts are the requests, with when they came.
+	// texts holds the requests with their times of arrival.
 	texts []string
 }
 
@@ -54,7 +54,7 @@ func listenHooks(t *testing.T) *hookLog {
 	return l
 }
 
-// about are the requests that name a channel.
+// about returns the requests that name a channel.
 func (l *hookLog) about(channel string) (out []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -72,8 +72,8 @@ func (l *hookLog) count(name, channel, user string) int {
 	return l.got[name+" "+channel+" "+user]
 }
 
-// TestPR12KilledGateway kills one of three gateways that holds 500 members while
-// members join and leave on the others, and restarts the NATS servers afterwards.
+// TestPR12KilledGateway kills one of three gateways that holds 500 members while members join and leave on
+// the others, and restarts the NATS servers afterwards.
 func TestPR12KilledGateway(t *testing.T) {
 	fault.Seeds(t, 12, killGateway)
 }
@@ -98,7 +98,7 @@ func killGateway(t *testing.T, rnd *rand.Rand) {
 			want[u] = true
 		}
 	}
-	// Members of the victim; some of them are connected elsewhere, too.
+	// These are the members of the victim; some of them are connected to another gateway, too.
 	lost := map[string]bool{}
 	var joining sync.WaitGroup
 	for part := range 10 {
@@ -124,7 +124,7 @@ func killGateway(t *testing.T, rnd *rand.Rand) {
 	}
 	converge(t, channel, everyone, watchers...)
 
-	// Others come and go while the victim dies.
+	// Other members come and go while the victim dies.
 	var churn sync.WaitGroup
 	stay := make([]bool, 40)
 	for i := range stay {
@@ -188,8 +188,8 @@ func killGateway(t *testing.T, rnd *rand.Rand) {
 	for u := range lost {
 		eventually(t, "the webhook of "+u, func() bool { return hooks.count("member_removed", channel, u) >= 1 })
 	}
-	// What the dead gateway had delivered and not noted as delivered comes again: one
-	// request per lane at most.
+	// Webhooks that the dead gateway had delivered but not recorded as delivered are sent again: at most one
+	// request per lane.
 	again := 0
 	for u := range lost {
 		in, out := hooks.count("member_added", channel, u), hooks.count("member_removed", channel, u)
@@ -202,7 +202,7 @@ func killGateway(t *testing.T, rnd *rand.Rand) {
 		t.Errorf("%d webhooks came twice", again)
 	}
 
-	// No ghosts after the servers were away.
+	// No ghosts appear after the servers were away.
 	for i := range 3 {
 		nats.stop(i)
 	}

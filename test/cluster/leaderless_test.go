@@ -18,16 +18,16 @@ import (
 	"github.com/sluicehq/sluice/streams"
 )
 
-// door is a way to ask a gateway for something that the log or the table knows. It waits for the
-// answer, and says what is wrong with it.
+// door is one way to request something from a gateway that needs the log or the table. ask waits for the
+// answer, and returns an error if it is wrong.
 type door struct {
 	name string
 	ask  func() error
 }
 
-// TestTrustDoorsWaitForALeader: two of three NATS servers die, so the log and the table have no
-// leader, and at once everybody asks at each door of a gateway. Nobody is told that the backend
-// cannot be reached: he gets his answer when the servers are back.
+// TestTrustDoorsWaitForALeader: two of three NATS servers die, so the log and the table have no leader, and
+// at once requests arrive at each door of a gateway. None is refused as unavailable: each is answered when
+// the servers are back.
 func TestTrustDoorsWaitForALeader(t *testing.T) {
 	t.Parallel()
 	servers := spawnNATSCluster(t, clock{}, clock{}, clock{})
@@ -74,8 +74,8 @@ func TestTrustDoorsWaitForALeader(t *testing.T) {
 	}
 }
 
-// killLeaders kills two servers, among them those that lead some streams, and begins to start them
-// again: the one that is left can lead nothing meanwhile.
+// killLeaders kills two servers, among them the leaders of the named streams, and begins to restart them. The
+// remaining server can lead nothing meanwhile.
 func killLeaders(t *testing.T, servers []*natsChild, names ...string) {
 	t.Helper()
 	nc, err := nats.Connect(strings.Join(urlsOf(servers), ","), nats.Timeout(time.Minute))
@@ -114,7 +114,7 @@ func killLeaders(t *testing.T, servers []*natsChild, names ...string) {
 	}
 }
 
-// requests are those of the signed HTTP API that read. Nobody follows the channels here.
+// requests returns the reading requests of the signed HTTP API. The channels have no subscribers here.
 func requests(n *node, a *app.App, cursor string) (out []door) {
 	for _, path := range []string{
 		"/channels/plain/history", "/channels/plain/history?direction=oldest_first&limit=2", "/channels/plain/history?start_time_ms=1",
@@ -133,8 +133,8 @@ func requests(n *node, a *app.App, cursor string) (out []door) {
 	return out
 }
 
-// sockets are connections that are there already and then subscribe, each to a channel that
-// nobody follows here.
+// sockets returns connections that are open already and then subscribe, each to a channel without subscribers
+// on this gateway.
 func sockets(t *testing.T, n *node, a *app.App, stream string, serial uint64) (out []door) {
 	add := func(name, event, channel string, protocol int, say func(*peer)) {
 		p := dialProtocol(t, n.Addr(), a, protocol)
@@ -180,7 +180,7 @@ func sockets(t *testing.T, n *node, a *app.App, stream string, serial uint64) (o
 	return out
 }
 
-// readers ask for event streams.
+// readers returns requests for event streams.
 func readers(t *testing.T, n *node, a *app.App, stream string, serial uint64) (out []door) {
 	for name, query := range map[string]string{
 		"a reader": "channel=reader", "a reader of several": "channel=reader-a&channel=reader-b", "a reader with a rewind": "channel=reader-c&since=2",

@@ -17,11 +17,11 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// ledger remembers what was acknowledged, and where.
+// ledger remembers the acknowledged events and their positions.
 type ledger struct {
 	mu    sync.Mutex
 	acked map[string]entry
-	// failed are publishes that were refused.
+	// failed holds the refused publishes.
 	failed []failure
 	n      int
 	began  time.Time
@@ -41,7 +41,7 @@ type failure struct {
 	err      error
 }
 
-// publishing publishes to the log of all gateways in turn until ctx is done.
+// publishing publishes to the logs of all gateways in turn until ctx is done.
 func (l *ledger) publishing(ctx context.Context, c *cluster, a *app.App, channels []string, rnd *rand.Rand) {
 	pace := time.NewTicker(4 * time.Millisecond)
 	defer pace.Stop()
@@ -89,8 +89,8 @@ func idOf(data string) string {
 	return d.ID
 }
 
-// listener is a subscriber of one channel beside the hub of a gateway, who keeps what he
-// got and was told.
+// listener is a subscriber of one channel, attached to a gateway's log beside the hub. It keeps the events
+// and gaps it got.
 type listener struct {
 	gate    int
 	channel string
@@ -116,7 +116,7 @@ func (s *listener) Publication(p *broker.Publication) {
 	if id := idOf(string(p.Data)); id != "" && p.Skipped == "" {
 		s.got = append(s.got, id)
 		s.times[id]++
-		// A new life of the log may have, behind where it begins, what an earlier one had.
+		// A new epoch of the log may contain, after its start, events that an earlier epoch had.
 		if first, again := s.first[id]; again && first.Epoch == p.Epoch {
 			s.twice[id] = fmt.Sprintf("%s at %d and again at %d (%s)", id, first.Offset, p.Offset, p.Time.Format("05.000"))
 		}
@@ -131,8 +131,8 @@ func (s *listener) Gap(g broker.Gap) {
 	s.gaps, s.got, s.at = append(s.gaps, g), append(s.got, ""), g.Resume
 }
 
-// told says whether a place in the log is among those that were told to be missing. The gateway
-// that acknowledged an event may not have known yet of the life of the log in which it is.
+// told reports whether a position is in one of the gaps that the listener was told of. The gateway that
+// acknowledged an event may not have known yet of the epoch that the event is in.
 func (s *listener) told(at broker.Position) bool {
 	return slices.ContainsFunc(s.gaps, func(g broker.Gap) bool {
 		within := at.Offset > g.After.Offset && at.Offset <= g.Resume.Offset
@@ -143,8 +143,8 @@ func (s *listener) told(at broker.Position) bool {
 	})
 }
 
-// missing are the acknowledged events that the listener has not got and was not told of, by
-// the gateway that acknowledged them.
+// missing returns the acknowledged events that the listener neither got nor was told to have missed, and
+// their number by the gateway that acknowledged them.
 func (s *listener) missing(l *ledger, gates int) (all []string, by []int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -161,9 +161,9 @@ func (s *listener) missing(l *ledger, gates int) (all []string, by []int) {
 	return all, by
 }
 
-// repeated are the events that came twice without a reason. If the acknowledgement was lost,
-// an event is sent again, and NATS knows it by its id; unless the operator shortened the window
-// of ids and had the first one removed as well, of which nothing is left then.
+// repeated returns the events that came twice without a reason. If an acknowledgement is lost, the event is
+// sent again, and NATS recognizes it by its id; unless the operator shortened the duplicate window and had
+// the first one removed as well, which leaves no trace.
 func (s *listener) repeated(l *ledger) (out []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -202,8 +202,8 @@ func listen(t *testing.T, c *cluster, a *app.App, channels []string) (all []*lis
 	return all
 }
 
-// visits are the subscriptions that a client had which always comes back: of each, what it
-// got from its success to its end.
+// visits holds the subscriptions of a client that always reconnects: for each one the events from its success
+// to its end.
 type visits struct {
 	gate int
 	mu   sync.Mutex
@@ -211,8 +211,7 @@ type visits struct {
 	ends map[int]int           // by close code
 }
 
-// visiting subscribes to channels at a gateway, and again whenever that ends, until ctx is
-// done.
+// visiting subscribes to channels at a gateway, again after each end, until ctx is done.
 func (v *visits) visiting(ctx context.Context, n *node, a *app.App, channels []string) {
 	for ctx.Err() == nil {
 		w := client.Options{URL: "http://" + n.Addr(), Key: a.Key, Delta: true, OnEvent: func(e client.Event) {
@@ -238,7 +237,7 @@ func (v *visits) visiting(ctx context.Context, n *node, a *app.App, channels []s
 	}
 }
 
-// visit is one connection. It ends with an error if not all channels could be subscribed to.
+// visit is one connection. It returns an error if it could not subscribe to all channels.
 func (v *visits) visit(ctx context.Context, opt client.Options, channels []string) error {
 	c, err := client.Dial(ctx, opt)
 	if err != nil {
@@ -263,7 +262,8 @@ func (v *visits) visit(ctx context.Context, opt client.Options, channels []strin
 	return nil
 }
 
-// check compares each visit with what the gateway had: an unbroken part of it, across no gap.
+// check compares each visit with what the gateway's listener got: it must be an unbroken part of that,
+// without a gap inside.
 func (v *visits) check(t *testing.T, channel string, s *listener) {
 	t.Helper()
 	v.mu.Lock()
@@ -274,7 +274,7 @@ func (v *visits) check(t *testing.T, channel string, s *listener) {
 		if len(got) == 0 {
 			continue
 		}
-		// What came first may have come twice.
+		// The first event of the visit may have come twice.
 		if !slices.ContainsFunc(indices(s.got, got[0]), func(from int) bool {
 			return from+len(got) <= len(s.got) && slices.Equal(s.got[from:from+len(got)], got)
 		}) {
@@ -283,7 +283,7 @@ func (v *visits) check(t *testing.T, channel string, s *listener) {
 	}
 }
 
-// indices are where a list has something.
+// indices returns the indices at which a list has a text.
 func indices(list []string, of string) (all []int) {
 	for i, x := range list {
 		if x == of {

@@ -10,16 +10,15 @@ import (
 	"github.com/sluicehq/sluice/test/natsd"
 )
 
-// natsCluster is three NATS servers that can be stopped and started.
+// natsCluster has three NATS servers that can be stopped and started.
 type natsCluster struct {
 	t       *testing.T
 	servers []*natsChild
-	// stopped says which are.
+	// stopped says which servers are stopped.
 	stopped [3]bool
 }
 
-// startNATS runs three servers, their settings changed by whoever wants to, and waits
-// until they have a leader.
+// startNATS runs three servers, with settings changed by change, and waits until they have a leader.
 func startNATS(t *testing.T, change ...func(*natsd.Settings)) *natsCluster {
 	t.Helper()
 	c := &natsCluster{t: t}
@@ -50,7 +49,7 @@ func (c *natsCluster) run(i int) {
 	c.stopped[i] = false
 }
 
-// settle waits until so many servers are current and have a leader.
+// settle waits until n servers are current and have a leader.
 func (c *natsCluster) settle(n int) {
 	c.t.Helper()
 	eventually(c.t, "the NATS cluster has a leader", func() bool {
@@ -86,7 +85,7 @@ func (c *natsCluster) stop(i int) {
 	c.servers[i].Stop()
 }
 
-// urls are the addresses of all servers, the running and the others.
+// urls returns the addresses of all servers, running or not.
 func (c *natsCluster) urls() []string { return urlsOf(c.servers) }
 
 func (c *natsCluster) String() string { return strings.Join(c.urls(), ",") }

@@ -27,10 +27,10 @@ var natsProgram = sync.OnceValues(func() (string, error) {
 	return natsd.Build(dir)
 })
 
-// natsProgramDir is removed in the end.
+// natsProgramDir is removed at the end of the tests.
 var natsProgramDir string
 
-// natsChild is a NATS server in a process of its own.
+// natsChild is a NATS server process.
 type natsChild struct {
 	*natsd.Child
 	t     *testing.T
@@ -48,7 +48,7 @@ func spawnNATS(t *testing.T) *natsChild {
 
 func (c *natsChild) url() string { return fmt.Sprintf("nats://127.0.0.1:%d", c.set.Port) }
 
-// spawnNATSCluster runs a server for each clock, which keep the log together.
+// spawnNATSCluster runs a cluster with one server for each clock.
 func spawnNATSCluster(t *testing.T, clocks ...clock) []*natsChild {
 	t.Helper()
 	n := len(clocks)
@@ -121,7 +121,7 @@ func urlsOf(servers []*natsChild) (out []string) {
 	return out
 }
 
-// leaderOf is the server that leads the stream of an app.
+// leaderOf returns the server that leads the stream of an app.
 func leaderOf(t *testing.T, servers []*natsChild, a *app.App) (leader *natsChild) {
 	t.Helper()
 	nc, err := nats.Connect(strings.Join(urlsOf(servers), ","), nats.Timeout(time.Minute))

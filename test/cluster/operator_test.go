@@ -21,15 +21,14 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// mendedWithin is how long it may take after the last mend until everything works.
+// mendedWithin is the time within which everything must work after the last setting was put back.
 const mendedWithin = 10 * time.Second
 
-// TestWeeks01ARandomOperator lets somebody who knows the nats command line and nothing of
-// Sluice loose on a cluster under load: he edits streams and buckets, purges them, reloads
-// limits of the servers, exchanges passwords and certificates, and puts some of it back.
-// What was acknowledged reaches every subscriber once and in order, or he is told that he
-// missed it, or it is counted as lost; readiness is green or names a cause; and when the last
-// thing is put back everything works by itself.
+// TestWeeks01ARandomOperator: an operator who knows the nats command line but not Sluice works on a cluster
+// under load. He edits streams and buckets, purges them, reloads server limits, exchanges passwords and
+// certificates, and puts some of it back. Every acknowledged event reaches every subscriber once and in
+// order, or the subscriber is told of a gap, or the event is counted as lost. /ready is green or names a
+// cause. After the last setting is put back everything works by itself.
 func TestWeeks01ARandomOperator(t *testing.T) {
 	fault.Seeds(t, 1302, func(t *testing.T, rnd *rand.Rand) {
 		changes := 30
@@ -96,7 +95,7 @@ func TestWeeks01ARandomOperator(t *testing.T) {
 	})
 }
 
-// audit compares what was acknowledged with what every listener got or was told.
+// audit compares the acknowledged events with what every listener got and was told.
 func audit(t *testing.T, c *cluster, l *ledger, listeners []*listener) {
 	t.Helper()
 	silent := func() (out []string) {
@@ -133,12 +132,12 @@ func audit(t *testing.T, c *cluster, l *ledger, listeners []*listener) {
 	}
 }
 
-// lasting is what readiness goes on to say of settings that NATS does not take back.
+// lasting reports whether a problem in /ready stays, because NATS does not take the setting back.
 func lasting(problem string) bool {
 	return strings.Contains(problem, "NATS does not take that back, and events may be removed")
 }
 
-// readiness is what gateways said of themselves.
+// readiness records the answers of the gateways' /ready.
 type readiness struct {
 	mu   sync.Mutex
 	said []saying
@@ -181,7 +180,10 @@ func (r *readiness) probing(ctx context.Context, gate int, n *node) {
 	}
 }
 
-// check finds what was said and explains nothing, and what was not said.
+// check reports a not-ready answer that names no cause, and a refused publish during which /ready named no
+// problem.
+// check reports a not-ready answer that names no cause, and a refused publish during which /ready named no
+// problem.
 func (r *readiness) check(t *testing.T, l *ledger) {
 	t.Helper()
 	r.mu.Lock()
@@ -275,7 +277,7 @@ func works(t *testing.T, c *cluster, a *app.App, hooks *hookLog, rnd *rand.Rand)
 // insecure trusts any certificate.
 func insecure() *tls.Config { return &tls.Config{InsecureSkipVerify: true} }
 
-// randomOperator does what comes to his mind, and keeps a journal.
+// randomOperator makes random changes, and keeps a journal.
 type randomOperator struct {
 	t        *testing.T
 	rnd      *rand.Rand
@@ -283,7 +285,7 @@ type randomOperator struct {
 	js       jetstream.JetStream
 	app      string
 	channels []string
-	// before is how all streams were.
+	// before holds the original configuration of all streams.
 	before  map[string]jetstream.StreamConfig
 	names   []string
 	journal []string
@@ -319,7 +321,7 @@ func (o *randomOperator) note(kind, format string, args ...any) {
 
 func (o *randomOperator) summary() string { return fmt.Sprint(o.done) }
 
-// pause is what an operator takes between two commands.
+// pause waits for a random time of at most most, as between two commands.
 func (o *randomOperator) pause(most time.Duration) {
 	select {
 	case <-time.After(time.Duration(o.rnd.Int64N(int64(most)))):
@@ -327,7 +329,7 @@ func (o *randomOperator) pause(most time.Duration) {
 	}
 }
 
-// stream is one of all, every second time that of the app.
+// stream returns the name of a random stream, every second time that of the app.
 func (o *randomOperator) stream() string {
 	if o.rnd.IntN(2) == 0 {
 		return o.app
@@ -335,7 +337,7 @@ func (o *randomOperator) stream() string {
 	return o.names[o.rnd.IntN(len(o.names))]
 }
 
-// act does one thing.
+// act makes one change.
 func (o *randomOperator) act() {
 	switch n := o.rnd.IntN(20); {
 	case n < 13:
@@ -352,7 +354,7 @@ func (o *randomOperator) act() {
 	o.pause(150 * time.Millisecond)
 }
 
-// ctx bounds one command.
+// ctx returns a context that bounds one command.
 func (o *randomOperator) ctx() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(o.t.Context(), 3*time.Second)
 }
@@ -380,7 +382,7 @@ func (o *randomOperator) edit() {
 	}
 }
 
-// back puts a stream back to how it was, but for what NATS does not take back.
+// back restores a stream's configuration, except for what NATS does not take back.
 func (o *randomOperator) back(name string) error {
 	ctx, cancel := o.ctx()
 	defer cancel()
@@ -451,7 +453,7 @@ func (o *randomOperator) reload() {
 	o.note("back", "%v: usual limits (%v)", which, o.servers.reload(o.servers.usual(), which...))
 }
 
-// exchangePassword does it at the servers first, or in the file of the gateways.
+// exchangePassword changes the password at the servers and in the gateways' file, in any order.
 func (o *randomOperator) exchangePassword() {
 	in := o.servers.usual()
 	in.password = fmt.Sprint("password-", o.rnd.Uint32())
@@ -462,8 +464,7 @@ func (o *randomOperator) exchangePassword() {
 	o.inAnyOrder(steps)
 }
 
-// exchangeCertificates gives the servers certificates of another authority, and lets
-// gateways connect again.
+// exchangeCertificates gives the servers certificates of another authority, and makes the gateways reconnect.
 func (o *randomOperator) exchangeCertificates() {
 	in := o.servers.usual()
 	in.authority, in.certificate, in.key = o.servers.issue()

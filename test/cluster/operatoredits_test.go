@@ -7,12 +7,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// operatorEdits are what NATS lets an operator change of a stream. Left out is what ends the
-// stream for good, after which nothing can be put back: sealed, work-queue retention of a
-// stream that has another one, counters. So is retention by interest: what it removes from the
-// middle of a channel at the moment at which a gateway hears nothing leaves no trace that NATS
-// would tell; docs/operations.md says so. And a stream of an app with several copies is not told to
-// refuse what is new: its copies may differ afterwards, which NATS would not tell either.
+// operatorEdits lists the changes of a stream that NATS allows an operator. Changes that end the stream for
+// good are left out, since nothing can be put back afterwards: sealed, work-queue retention of a stream that
+// has another one, counters. So is interest retention: if it removes an event from the middle of a channel
+// while a gateway hears nothing, NATS leaves no trace of that (see docs/operations.md). And an app's stream
+// with replicas is not told to discard new messages: its replicas may differ afterwards, and NATS would not
+// report that either.
 var operatorEdits = []struct {
 	name   string
 	change func(o *randomOperator, c *jetstream.StreamConfig)

@@ -11,7 +11,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// TestOrderOnAllGateways has SUB-12, SUB-13, V2-04 and EV-07 on three gateways.
+// TestOrderOnAllGateways tests SUB-12, SUB-13, V2-04 and EV-07 on three gateways.
 func TestOrderOnAllGateways(t *testing.T) {
 	const each = 300
 	a := everything("app")
@@ -71,8 +71,8 @@ func TestOrderOnAllGateways(t *testing.T) {
 	}
 }
 
-// serials checks that V2 subscribers on all gateways have the events in this order, with the same
-// serials and ids.
+// serials checks that V2 subscribers on all gateways got the events in this order, with the same serials and
+// ids.
 func serials(t *testing.T, numbered []*peer, order []string) {
 	t.Helper()
 	type event struct {

@@ -16,10 +16,10 @@ import (
 	"github.com/sluicehq/sluice/gateway/webhook"
 )
 
-// troubled is a receiver of webhooks with moods.
+// troubled is a webhook receiver that can be made to fail.
 type troubled struct {
 	*httptest.Server
-	mood atomic.Int32 // 0 well, 1 answers 500, 2 slow, 3 hangs up
+	mood atomic.Int32 // 0 works, 1 answers 500, 2 is slow, 3 closes connections
 
 	mu       sync.Mutex
 	got      map[string][]string // data of client events by channel
@@ -69,9 +69,9 @@ func (r *troubled) of(channel string) []string {
 	return slices.Clone(r.got[channel])
 }
 
-// TestWebhookReceiverInTrouble sends client events while their receiver is well, answers
-// 500, is slow, and hangs up. Nothing is lost, the order of each channel is kept, and
-// live delivery goes on; how fast is printed.
+// TestWebhookReceiverInTrouble sends client events while their webhook receiver works, answers 500, is slow,
+// and closes connections. No webhook is lost, the order of each channel is kept, and live delivery goes on;
+// its speed is logged.
 func TestWebhookReceiverInTrouble(t *testing.T) {
 	t.Parallel()
 	const perMood, channels = 400, 4

@@ -38,7 +38,7 @@ type message struct {
 	text           string
 }
 
-// str is the data of a frame that carries it as a string.
+// str returns the data of a frame, decoded if it is a string.
 func (m message) str() string {
 	var s string
 	if json.Unmarshal(m.Data, &s) != nil {
@@ -57,7 +57,7 @@ func dialRaw(t *testing.T, address string, a *app.App) *peer {
 	return dialProtocol(t, address, a, 7)
 }
 
-// dialV2 is a bare V2 client.
+// dialV2 connects a bare V2 client.
 func dialV2(t *testing.T, address string, a *app.App) *peer {
 	t.Helper()
 	return dialProtocol(t, address, a, 2)
@@ -106,7 +106,7 @@ func (p *peer) OnMessage(_ *gws.Conn, m *gws.Message) {
 	if err := json.Unmarshal(m.Bytes(), &got); err != nil {
 		p.t.Errorf("frame %s: %v", got.text, err)
 	}
-	if got.Event == "pusher:ping" { // who does not answer is closed, and tests may take longer than that
+	if got.Event == "pusher:ping" { // a client that does not answer is closed, and tests may take longer than that
 		p.say(`{"event":"pusher:pong","data":{}}`)
 	}
 	p.mu.Lock()
@@ -128,7 +128,7 @@ func (p *peer) close() {
 	_ = p.conn.NetConn().Close()
 }
 
-// closed waits for the end and returns the close code.
+// closed waits for the end of the connection and returns the close code.
 func (p *peer) closed() int {
 	p.t.Helper()
 	eventually(p.t, "the connection is closed", func() bool {
@@ -144,14 +144,14 @@ func (p *peer) closed() int {
 	return int(p.code)
 }
 
-// frames is how many came so far.
+// frames returns the number of frames so far.
 func (p *peer) frames() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.got)
 }
 
-// all are the frames so far of an event and a channel; empty means any.
+// all returns the frames so far of an event and a channel; empty means any.
 func (p *peer) all(event, channel string) []message {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -180,8 +180,7 @@ func (p *peer) say(format string, args ...any) {
 	_ = p.conn.WriteString(fmt.Sprintf(format, args...))
 }
 
-// usable waits for an answer behind everything that was said, so that what was to come
-// before has come.
+// usable waits for the answer to a ping. By then the answers to everything said before have come.
 func (p *peer) usable() {
 	p.t.Helper()
 	n := len(p.all("pusher:pong", ""))
@@ -203,7 +202,7 @@ func quote(s string) string {
 	return string(b)
 }
 
-// ask subscribes with a signature and does not wait.
+// ask sends a signed subscription and does not wait for the answer.
 func (p *peer) ask(channel, channelData string) {
 	text, data := p.id+":"+channel, ""
 	if channelData != "" {
@@ -212,7 +211,7 @@ func (p *peer) ask(channel, channelData string) {
 	p.say(`{"event":"pusher:subscribe","data":{"auth":%q,"channel":%q%s}}`, p.sign(text), channel, data)
 }
 
-// subscribe subscribes and waits for the success. A log that cannot be reached is asked again.
+// subscribe subscribes and waits for the success. It repeats the request if the log is unavailable.
 func (p *peer) subscribe(channel, channelData string) message {
 	p.t.Helper()
 	n, no := len(p.either(succeeded, channel)), len(p.either(refused, channel))
@@ -280,8 +279,8 @@ func hashOf(t *testing.T, m message) hash {
 	return h
 }
 
-// view is who is in a channel as a client computes it: the last hash and what came
-// after it. It complains of members that come or go twice.
+// view returns the members of a channel as a client computes them, from the last hash and the frames after
+// it. It reports an error for a member that is added or removed twice.
 func (p *peer) view(channel string) []string {
 	var in []string
 	for _, m := range p.all("", channel) {

@@ -19,7 +19,7 @@ import (
 	"github.com/sluicehq/sluice/test/natsd"
 )
 
-// logLines is a log that is written and read at the same time.
+// logLines is a log output that may be written and read at the same time.
 type logLines struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -37,8 +37,8 @@ func (l *logLines) String() string {
 	return l.text.String()
 }
 
-// startCompose runs three NATS servers with the accounts of docker-compose.yml, and reads
-// the configuration of its gateways.
+// startCompose runs three NATS servers with the accounts of docker-compose.yml, and loads the configuration
+// of its gateways.
 func startCompose(t *testing.T) (*natsCluster, *configs.Config) {
 	t.Helper()
 	told := filepath.Join("..", "..", "configs", "deploy", "compose")
@@ -46,14 +46,13 @@ func startCompose(t *testing.T) (*natsCluster, *configs.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The accounts of the file on free ports.
+	// This is the compose file's accounts file, on free ports.
 	servers := startNATS(t, func(s *natsd.Settings) { s.Accounts = filepath.Join(told, "nats.conf") })
 	return servers, loaded
 }
 
-// TestPermissionsOfTheComposeFile runs NATS servers with the accounts of docker-compose.yml
-// and a log as the gateway, which needs no more than it may do. A publisher can publish
-// and can do no harm.
+// TestPermissionsOfTheComposeFile runs NATS servers with the accounts of docker-compose.yml and a log with
+// the gateway's account, whose permissions suffice. A publisher can publish and can do no harm.
 func TestPermissionsOfTheComposeFile(t *testing.T) {
 	servers, loaded := startCompose(t)
 
@@ -94,7 +93,7 @@ func TestPermissionsOfTheComposeFile(t *testing.T) {
 	if _, err := work.Put(t.Context(), "q", broker.Task{Body: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
-	// The second one to take finds the consumer of the first.
+	// The second Take finds the consumer that the first has created.
 	for range 2 {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		if err := work.Take(ctx, "q", 1, func(broker.Taken) { cancel() }); !errors.Is(err, context.Canceled) {
@@ -117,7 +116,7 @@ func TestPermissionsOfTheComposeFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listening.Detach()
-	// The server of those who cast learns a moment later who hears.
+	// The publisher's NATS server learns of the subscription a moment later.
 	casts := 0
 	eventually(t, "it hears its own", func() bool {
 		casts++
@@ -143,7 +142,7 @@ func TestPermissionsOfTheComposeFile(t *testing.T) {
 		if err := publisher.Publish(subject, []byte("forged")); err != nil {
 			t.Fatal(err)
 		}
-		// The answer of the log goes wherever the publisher wants.
+		// A publisher may direct the log's acknowledgement to any subject.
 		if err := publisher.PublishRequest(streams.SubjectOf("4711", "other"), subject, []byte("x")); err != nil {
 			t.Fatal(err)
 		}

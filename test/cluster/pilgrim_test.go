@@ -17,19 +17,19 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// recovers lets V2 clients of an app come back that missed so many events at most.
+// recovers lets V2 clients of an app resume if they missed at most this number of events.
 func recovers(a *app.App, events int) {
 	a.Rewind = true
 	a.Recovery = app.Recovery{Enabled: true, MaxEvents: events, MaxBytes: 16 << 20, Age: 10 * time.Minute}
 }
 
-// pilgrim is a V2 client that comes back from wherever it was: it keeps its place in every
-// channel and asks for what it missed, as section 5.3 of the protocol says.
+// pilgrim is a V2 client that resumes wherever it was: it keeps its position in every channel and requests
+// the events it missed, as section 5.3 of the protocol says.
 type pilgrim struct {
 	diary
-	// early sends the resume before the subscriptions, and not right behind them.
+	// early sends the resume before the subscriptions instead of right after them.
 	early bool
-	// forgetful never asks for what it missed.
+	// forgetful never sends a resume.
 	forgetful bool
 }
 
@@ -42,15 +42,14 @@ type visit struct {
 	gws.BuiltinEventHandler
 	p    *pilgrim
 	conn *gws.Conn
-	// attached are the places at which subscriptions began that wait for what they missed.
+	// attached holds the positions at which subscriptions began whose missed events are still to come.
 	attached map[string]place
 	waits    map[string]bool
-	// live is closed when there is nothing more to wait for.
+	// live is closed once nothing is pending.
 	live, done chan struct{}
 }
 
-// visit connects to a gateway. It ends with ctx, and once it has ended the pilgrim may make
-// another one.
+// visit connects to a gateway. The connection ends with ctx; after its end the pilgrim may open another one.
 func (p *pilgrim) visit(ctx context.Context, address string) (*visit, error) {
 	v := &visit{p: p, attached: map[string]place{}, waits: map[string]bool{}, live: make(chan struct{}), done: make(chan struct{})}
 	conn, _, err := gws.NewClient(v, &gws.ClientOption{
@@ -89,7 +88,7 @@ func (v *visit) leave() {
 	<-v.done
 }
 
-// ask subscribes to everything and says where it was, in one piece.
+// ask subscribes to all channels and resumes from the pilgrim's positions, in one write.
 func (v *visit) ask() {
 	p := v.p
 	var frames [][]byte
@@ -115,7 +114,7 @@ func (v *visit) ask() {
 	_, _ = v.conn.NetConn().Write(bytes.Join(frames, nil))
 }
 
-// inFrame is a text message of a client whose mask is zero.
+// inFrame returns a client's text message with a zero mask.
 func inFrame(text []byte) []byte {
 	head := []byte{0x81}
 	switch n := len(text); {
@@ -159,7 +158,7 @@ func (v *visit) OnMessage(_ *gws.Conn, m *gws.Message) {
 		v.recovered(f.message)
 	case "sockudo:error":
 	case "sockudo:subscription_error":
-		if strings.Contains(f.str(), `"status":503`) { // The log is away: it comes back later.
+		if strings.Contains(f.str(), `"status":503`) { // the log is unavailable: the client comes back later
 			_ = v.conn.NetConn().Close()
 			return
 		}
@@ -172,7 +171,7 @@ func (v *visit) OnMessage(_ *gws.Conn, m *gws.Message) {
 	v.settle()
 }
 
-// settle notes that all is live.
+// settle marks the visit as live once nothing is pending.
 func (v *visit) settle() {
 	if len(v.waits) > 0 {
 		return
@@ -189,8 +188,8 @@ func (v *visit) settle() {
 	}
 }
 
-// begins takes the place at which a subscription begins. One that is to be resumed from
-// another place is not live yet.
+// begins records the position at which a subscription begins. A subscription that is to be resumed from
+// another position is not live yet.
 func (v *visit) begins(channel string, at place) {
 	p := v.p
 	if _, has := p.places[channel]; has && !p.forgetful {
@@ -245,7 +244,7 @@ func (v *visit) recovered(m message) {
 	}
 }
 
-// come visits a gateway until all is live.
+// come visits a gateway until all channels are live.
 func (p *pilgrim) come(t *testing.T, address string) (v *visit) {
 	t.Helper()
 	p.comes(t, func() (live, done <-chan struct{}, leave func()) {
@@ -258,8 +257,8 @@ func (p *pilgrim) come(t *testing.T, address string) (v *visit) {
 	return v
 }
 
-// flood publishes numbered events in batches and waits for the acknowledgements. A machine that
-// has much to do may refuse some for now, and stores them once all the same.
+// flood publishes numbered events in batches and waits for the acknowledgements. A busy machine may refuse
+// some; they are repeated with the same idempotency key and stored once.
 func flood(t *testing.T, address string, a *app.App, channel string, from, to int) {
 	t.Helper()
 	call := rand.Text()

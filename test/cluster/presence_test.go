@@ -18,14 +18,14 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// everything is an app with all features on.
+// everything returns an app with all features on.
 func everything(id string) *app.App {
 	a := tenant(id)
 	a.ClientEvents, a.ClientEventRate, a.UserAuth, a.Watchlist, a.SubscriptionCount = true, 1000, true, true, true
 	return a
 }
 
-// get asks the signed HTTP API and decodes the answer.
+// get sends a GET to the signed HTTP API and decodes the answer.
 func (n *node) get(t *testing.T, a *app.App, path string, into any) int {
 	t.Helper()
 	return n.request(t, a, http.MethodGet, path, "", into)
@@ -50,7 +50,7 @@ func requestAt(t *testing.T, address string, a *app.App, method, path, body stri
 	return status
 }
 
-// tryRequest is for gateways that may be dead.
+// tryRequest sends a request to a gateway that may be dead.
 func tryRequest(address string, a *app.App, method, path, body string) (int, error) {
 	status, _, err := send(address, a, method, path, body)
 	return status, err
@@ -61,7 +61,7 @@ func send(address string, a *app.App, method, path, body string) (int, []byte, e
 	return sendAt(time.Now(), address, a, method, path, body)
 }
 
-// sendAt signs with the time of another clock.
+// sendAt signs a request with a given time and sends it.
 func sendAt(now time.Time, address string, a *app.App, method, path, body string) (int, []byte, error) {
 	path, query, _ := strings.Cut(path, "?")
 	params, err := url.ParseQuery(query)
@@ -91,8 +91,7 @@ func sendAt(now time.Time, address string, a *app.App, method, path, body string
 	return resp.StatusCode, text, err
 }
 
-// TestPresence has the lines of the checklist about members, on three gateways and
-// three NATS servers.
+// TestPresence covers the checklist lines about members, on three gateways and three NATS servers.
 func TestPresence(t *testing.T) {
 	t.Parallel()
 	a := everything("app")
@@ -195,7 +194,8 @@ func testAlternating(t *testing.T, c *cluster, a *app.App) {
 		w.subscribe(channel, user(fmt.Sprint("w", i)))
 		watchers = append(watchers, w)
 	}
-	// At the same time, where one's leaving and another's joining may go unseen...
+	// Members leave and join at the same time, where one member's leaving and another's joining may go
+	// unseen...
 	var running sync.WaitGroup
 	for _, n := range c.nodes[:2] {
 		p := n.connect(t, a)
@@ -212,10 +212,10 @@ func testAlternating(t *testing.T, c *cluster, a *app.App) {
 	for _, n := range c.nodes[:2] {
 		usersAre(t, n.Addr(), a, channel, []string{"w0", "w1", "w2"})
 	}
-	// What was told before is behind this one.
+	// All earlier notifications come before that of the marker.
 	c.nodes[0].connect(t, a).subscribe(channel, user("marker"))
 	converge(t, channel, []string{"marker", "w0", "w1", "w2"}, watchers...)
-	// ... and one after the other, where it may not.
+	// ... and one after the other, where they may not.
 	before := len(watchers[2].all("pusher_internal:member_removed", channel))
 	peers := []*peer{c.nodes[0].connect(t, a), c.nodes[1].connect(t, a)}
 	for i := range 200 {

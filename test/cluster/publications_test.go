@@ -6,7 +6,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// publications counts what a feed gives.
+// publications counts the publications of a feed.
 type publications struct {
 	mu sync.Mutex
 	n  int
@@ -22,7 +22,7 @@ func (p *publications) Publication(*broker.Publication) {
 // Gap implements [broker.Sink].
 func (p *publications) Gap(broker.Gap) {}
 
-// Heard counts what is not in the log among the others.
+// Heard counts ephemeral events, which are not in the log, together with the others.
 func (p *publications) Heard(e *broker.Publication) { p.Publication(e) }
 
 func (p *publications) count() int {

@@ -7,9 +7,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// TestHistoryHasWhatWasAcknowledged reads right after each acknowledgement, through the
-// same gateway and another one. Replicas are behind their leader for a moment; whoever
-// asks for the history must not be told about it.
+// TestHistoryHasWhatWasAcknowledged reads right after each acknowledgement, through the same gateway and
+// another one. Replicas are behind their leader for a moment, and the history must not show that.
 func TestHistoryHasWhatWasAcknowledged(t *testing.T) {
 	c := start(t, 2, settings{replicated: true})
 	id := c.set.apps[0].ID

@@ -12,9 +12,9 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// TestR5SocketsOfAKilledGateway kills a gateway with many sockets in a burst. All come back
-// on another one, and what each saw before, the history after it, and what it sees from
-// then on is the log.
+// TestR5SocketsOfAKilledGateway kills a gateway with many sockets in a burst. All reconnect to another
+// gateway. For each socket, the events it saw before, the history after them, and the events it sees from
+// then on make up the log.
 func TestR5SocketsOfAKilledGateway(t *testing.T) {
 	fault.Seeds(t, 5, func(t *testing.T, rnd *rand.Rand) {
 		sockets := 300
@@ -94,7 +94,7 @@ func TestR5SocketsOfAKilledGateway(t *testing.T) {
 			if len(second) > len(log) || !slices.Equal(second, log[len(log)-len(second):]) {
 				t.Fatalf("socket %d saw %v after, which is not how the log ends", i, second)
 			}
-			// History after the last offset gives what lies between.
+			// The history after the last offset returns the events in between.
 			if len(second) > len(rest) {
 				t.Fatalf("socket %d saw %d events twice", i, len(second)-len(rest))
 			}

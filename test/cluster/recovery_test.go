@@ -20,22 +20,22 @@ import (
 )
 
 const (
-	// mayMiss is how many events a client may have missed, and keptEvents how many the log
-	// keeps of each channel, here.
+	// mayMiss is the number of events that a client may miss, keptEvents the number that the log keeps of
+	// each channel in these tests.
 	mayMiss, keptEvents = 2000, 1600
 )
 
-// coming is gateways on one log to which clients come back.
+// coming is a set of gateways on one log to which clients come back.
 type coming struct {
 	t   *testing.T
 	app *app.App
-	// here is the gateway that clients leave and there another one that follows the same
-	// channels. join starts one that follows nothing yet.
+	// here is the gateway that clients leave, there another gateway that follows the same channels. join
+	// starts a gateway that follows no channel yet.
 	here, there string
 	join        func() string
 }
 
-// comings are the logs on which recovery must hold.
+// comings lists the logs on which recovery must work.
 var comings = []struct {
 	name  string
 	start func(t *testing.T) *coming
@@ -57,7 +57,7 @@ func comeTo(t *testing.T, replicated bool) *coming {
 	return &coming{t: t, app: a, here: c.nodes[0].Addr(), there: c.nodes[1].Addr(), join: func() string { return c.join().Addr() }}
 }
 
-// comeToMemory has the log in this process, for all gateways.
+// comeToMemory has all gateways on one log in the memory of this process.
 func comeToMemory(t *testing.T) *coming {
 	a := everything("app")
 	recovers(a, mayMiss)
@@ -98,8 +98,8 @@ func (c *coming) follow(channel string) {
 	}
 }
 
-// everywhere runs a case at the gateway that the client left, at another one, and at one
-// that knows nothing of the channel.
+// everywhere runs a case at the gateway that the client left, at another one, and at one that knows nothing
+// of the channel.
 func (c *coming) everywhere(each func(where, gate string)) {
 	c.t.Helper()
 	each("the same gateway", c.here)
@@ -107,7 +107,7 @@ func (c *coming) everywhere(each func(where, gate string)) {
 	each("a new gateway", c.join())
 }
 
-// away is a client that saw the first few events of a channel and left.
+// away returns a client that saw the first few events of a channel and left.
 func (c *coming) away(channel string, events int) *pilgrim {
 	c.t.Helper()
 	p := newPilgrim(c.app, channel)
@@ -118,15 +118,15 @@ func (c *coming) away(channel string, events int) *pilgrim {
 	return p
 }
 
-// from is a client that comes back with a place that it says it had.
+// from returns a client that resumes from the given position.
 func (c *coming) from(channel string, at place) *pilgrim {
 	p := newPilgrim(c.app, channel)
 	p.places[channel] = at
 	return p
 }
 
-// TestTime08RecoveryOnEveryLog: what a client missed comes exactly, or the reason why it does
-// not, from each log, at the gateway that it left and at others.
+// TestTime08RecoveryOnEveryLog: a client gets exactly the events it missed, or the reason why it cannot, from
+// each log, at the gateway that it left and at others.
 func TestTime08RecoveryOnEveryLog(t *testing.T) {
 	onEveryLog(t, map[string]func(*coming, *testing.T, string){
 		"RE-01 RE-02 exactly what was missed":    missedMuch,
@@ -139,7 +139,7 @@ func TestTime08RecoveryOnEveryLog(t *testing.T) {
 	})
 }
 
-// onEveryLog runs cases on each log, each with a channel of its own.
+// onEveryLog runs cases on each log, each with its own channel.
 func onEveryLog(t *testing.T, cases map[string]func(*coming, *testing.T, string)) {
 	for _, log := range comings {
 		t.Run(log.name, func(t *testing.T) {
@@ -202,7 +202,7 @@ func missedNothing(c *coming, t *testing.T, channel string) {
 	})
 }
 
-// fromNothing begins where a channel has no event yet, while others have.
+// fromNothing resumes from a channel without events, while other channels have some.
 func fromNothing(c *coming, t *testing.T, channel string) {
 	flood(t, c.here, c.app, "other_"+channel, 1, 30)
 	for _, missed := range []int{0, 3} {
@@ -230,12 +230,12 @@ func fromNothing(c *coming, t *testing.T, channel string) {
 	}
 }
 
-// ended: the place in a channel without events is where the log ended when somebody followed it. A
-// gateway that has another place, because it knows of an earlier end, takes it.
+// ended: in a channel without events, a client's position is the end of the log when the channel was
+// followed. A gateway that has another position, because it knows an earlier end, accepts it.
 func ended(c *coming, t *testing.T, channel string) {
 	for i := range 3 {
 		name, early := fmt.Sprint(channel, i), fmt.Sprint(channel, i, "early")
-		newPilgrim(c.app, early).come(t, c.there).leave() // It remembers the end for a second.
+		newPilgrim(c.app, early).come(t, c.there).leave() // the gateway caches the end of the log for a second
 		flood(t, c.here, c.app, "other_"+channel, 1, 50)
 		left := newPilgrim(c.app, name)
 		left.come(t, c.join()).leave()
@@ -257,7 +257,7 @@ func ended(c *coming, t *testing.T, channel string) {
 	}
 }
 
-// justNow comes back with a place that a replica of the log may not have yet.
+// justNow resumes from a position that a replica of the log may not have yet.
 func justNow(c *coming, t *testing.T, channel string) {
 	gates := []string{c.here, c.there, c.join()}
 	p := newPilgrim(c.app, channel)
@@ -286,7 +286,7 @@ func refusedPlaces(c *coming, t *testing.T, channel string) {
 		v := p.come(t, gate)
 		eventually(t, where+": what was missed came, or why not", func() bool { return len(p.has(channel)) > keptEvents || len(p.refused(channel)) > 0 })
 		v.leave()
-		// Gateways that followed the channel still have what the log has no more.
+		// Gateways that followed the channel still have events that the log has evicted.
 		if gaps := p.refused(channel); len(gaps) == 0 {
 			if diff := cmp.Diff(upTo(6, 6+keptEvents), p.has(channel)); diff != "" || where == "a new gateway" {
 				t.Errorf("%s, evicted (-want +got):\n%s", where, diff)
@@ -308,7 +308,7 @@ func refusedPlaces(c *coming, t *testing.T, channel string) {
 			p := c.from(channel, bad.at)
 			p.come(t, gate).leave()
 			if bad.at.Serial == 0 && bad.code == "position_expired" && where != "a new gateway" && len(p.refused(channel)) == 0 {
-				// Those that followed the channel from its beginning have that, too.
+				// Gateways that followed the channel from its beginning still have these events.
 				if diff := cmp.Diff(upTo(1, 6+keptEvents), p.has(channel)); diff != "" {
 					t.Errorf("%s, %s (-want +got):\n%s", where, bad.name, diff)
 				}
@@ -321,8 +321,8 @@ func refusedPlaces(c *coming, t *testing.T, channel string) {
 	})
 }
 
-// rewinds is a client that subscribed with a rewind. The log may not be read in time on a busy
-// machine; the client tries again then.
+// rewinds returns a client that subscribed with a rewind. On a busy machine the log may not be read in time;
+// then the client tries again.
 func rewinds(c *coming, t *testing.T, gate, channel, form, ends string) *peer {
 	t.Helper()
 	for {

@@ -19,7 +19,7 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// pair is two gateways in processes of their own on one NATS server.
+// pair has two gateway processes on one NATS server.
 type pair struct {
 	t        *testing.T
 	nats     *natsChild
@@ -36,7 +36,7 @@ func startPair(t *testing.T) *pair {
 	return p
 }
 
-// publish has so many events acknowledged.
+// publish publishes n events, each until it is acknowledged.
 func (p *pair) publish(rnd *rand.Rand, n int) {
 	p.t.Helper()
 	for range n {
@@ -64,7 +64,7 @@ func (p *pair) ready() {
 	}
 }
 
-// history is the epoch and the data of all events, as a gateway says.
+// history returns the epoch and the data of all events from a gateway.
 func (p *pair) history(gateway int) (epoch string, data []string) {
 	p.t.Helper()
 	var got struct {
@@ -86,7 +86,7 @@ func (p *pair) history(gateway int) (epoch string, data []string) {
 	return epoch, data
 }
 
-// restoredTexts are the data of the events that a peer saw.
+// restoredTexts returns the data of the events that a peer saw.
 func restoredTexts(w *peer) (out []string) {
 	for _, m := range w.all("tick", "restored") {
 		out = append(out, m.str())
@@ -99,10 +99,9 @@ func (c *natsChild) swapDir(dir string) (old string) {
 	return old
 }
 
-// TestR12RestoredServerTellsEverybody kills the NATS server and brings it back with what
-// its disk had a while ago: the log, who is where, and all that gateways keep. Events
-// that were acknowledged since are gone; every subscriber is told, members are those that
-// are connected, and what follows has another epoch.
+// TestR12RestoredServerTellsEverybody kills the NATS server and restarts it with an older state of its disk:
+// the log, the members, and everything that gateways store. Events acknowledged since that state are gone.
+// Every subscriber is told, the members are the connected ones, and further events have another epoch.
 func TestR12RestoredServerTellsEverybody(t *testing.T) {
 	fault.Seeds(t, 12, func(t *testing.T, rnd *rand.Rand) {
 		p := startPair(t)
@@ -170,8 +169,8 @@ func TestR12RestoredServerTellsEverybody(t *testing.T) {
 	})
 }
 
-// TestEverythingDeletedIsMadeAnew deletes what gateways keep in NATS, one after the other
-// and then all of it. Gateways make it anew, say so, and go on.
+// TestEverythingDeletedIsMadeAnew deletes what gateways keep in NATS, one after the other and then all of it.
+// Gateways recreate it, log that, and go on.
 func TestEverythingDeletedIsMadeAnew(t *testing.T) {
 	t.Parallel()
 	p := startPair(t)
@@ -202,7 +201,7 @@ func TestEverythingDeletedIsMadeAnew(t *testing.T) {
 		}
 		p.ready()
 		if len(which) == len(all) {
-			// The log is another one, so everybody connects again.
+			// The log has a new epoch, so all clients are closed and reconnect.
 			for _, p := range []*peer{stay, member} {
 				if code := p.closed(); code != 4200 {
 					t.Errorf("closed with %d", code)

@@ -9,19 +9,18 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// guest is a client that goes to the next gateway when its own tells it to.
+// guest is a client that goes to the next gateway when its own asks it to.
 type guest struct {
-	at       int // the number of the gateway
+	at       int // the index of the gateway
 	sessions []*peer
 }
 
 func (g *guest) now() *peer { return g.sessions[len(g.sessions)-1] }
 
-// TestR16RollingRestart restarts three gateways one after the other while all of them are
-// published through. Clients are told to go, and go to the next one at once. What is
-// acknowledged is stored once, each session of a client is a piece of the log without a
-// hole, the first one from its beginning and the last one to its end, and history has what
-// lies between.
+// TestR16RollingRestart restarts three gateways one after the other while events are published through all of
+// them. Clients are asked to leave, and connect to the next gateway at once. Acknowledged events are stored
+// once. Each session of a client is a part of the log without a hole, the first session from the log's
+// beginning and the last one to its end, and the history has the events in between.
 func TestR16RollingRestart(t *testing.T) {
 	fault.Seeds(t, 16, func(t *testing.T, rnd *rand.Rand) {
 		c, a, watchers := faultCluster(t)

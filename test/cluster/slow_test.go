@@ -11,9 +11,8 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// TestR8SlowSocketsHurtOnlyThemselves has some sockets of three gateways stop reading
-// while publishing goes on. They are closed with 4100; all others get the whole log, in
-// its order.
+// TestR8SlowSocketsHurtOnlyThemselves has some sockets of three gateways stop reading while publishing goes
+// on. They are closed with 4100; all others get the whole log, in order.
 func TestR8SlowSocketsHurtOnlyThemselves(t *testing.T) {
 	fault.Seeds(t, 8, func(t *testing.T, rnd *rand.Rand) {
 		set := settings{}
@@ -49,7 +48,7 @@ func TestR8SlowSocketsHurtOnlyThemselves(t *testing.T) {
 				t.Fatal(err)
 			}
 			if i%50 == 49 {
-				// Those who read are not to be outrun by a test that shares their processor.
+				// Sockets that read must not fall behind because the test uses their processor.
 				await(t, "busy", i+1, watchers...)
 			}
 		}

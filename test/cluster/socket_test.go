@@ -16,22 +16,21 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// session is one subscription of a socket from its success to its end, with what
-// came in between.
+// session is one subscription of a socket from its success to its end, with the events in between.
 type session struct {
 	channel, socket string
 	got             []arrival
 }
 
-// arrival is an event, or word of so many that were skipped.
+// arrival is an event, or a notice that a number of events was skipped.
 type arrival struct {
 	id, data string
 	skipped  int
 	form     client.Form
 }
 
-// socket is a client that a test drives by hand: it may stop reading, ask for
-// resyncs, and it remembers how every subscription went.
+// socket is a client that a test drives by hand: it may stop reading and request resyncs, and it records
+// every subscription.
 type socket struct {
 	gws.BuiltinEventHandler
 	dialect pusher.Dialect
@@ -46,10 +45,10 @@ type socket struct {
 	sessions []*session
 	closed   uint16
 	errs     []error
-	pings    int // that were frames
+	pings    int // pings sent as frames
 }
 
-// dialSocket connects to a gateway. Small buffers make it feel slowness soon.
+// dialSocket connects to a gateway. Small buffers make the gateway notice soon that it does not read.
 func dialSocket(t *testing.T, n *node, a *app.App, d pusher.Dialect) *socket {
 	t.Helper()
 	s := &socket{dialect: d, decoder: client.NewDecoder(d, 64<<20, 4<<20), done: make(chan struct{}), open: map[string]*session{}}
@@ -91,8 +90,7 @@ func (s *socket) ended() bool {
 	}
 }
 
-// say sends a request in the socket's dialect. A connection that has ended says so
-// by itself.
+// say sends a request in the socket's dialect. Errors are ignored: done shows that the connection has ended.
 func (s *socket) say(event, data string) {
 	_ = s.conn.WriteString(fmt.Sprintf(`{"event":"%s%s","data":%s}`, s.dialect.Prefix(), event, data))
 }
@@ -170,13 +168,12 @@ func (s *socket) control(text string) {
 	}
 }
 
-// leave unsubscribes. Events that are still on their way belong to the subscription
-// that ends.
+// leave unsubscribes. Events in flight still belong to the subscription that ends.
 func (s *socket) leave(channel string) {
 	s.say("unsubscribe", fmt.Sprintf(`{"channel":%q}`, channel))
 }
 
-// pause stops reading until the function that it returns is called.
+// pause stops reading until resume is called.
 func (s *socket) pause() (resume func()) {
 	s.gate.Lock()
 	return s.gate.Unlock

@@ -12,8 +12,8 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// TestReconnectStorm closes 500 sockets with presence at once, 2,000 in a long run, and lets all come
-// back, while somebody publishes to another channel.
+// TestReconnectStorm closes 500 sockets with presence at once, 2,000 in a long run, and lets all reconnect,
+// while another client publishes to another channel.
 func TestReconnectStorm(t *testing.T) {
 	const rooms = 20
 	sockets := 500
@@ -99,7 +99,7 @@ func TestReconnectStorm(t *testing.T) {
 	}
 	t.Logf("%d members left and came back in %v; meanwhile %d events were published to another channel, %.0f a second",
 		sockets, took.Round(time.Millisecond), n, float64(n)/took.Seconds())
-	// The hash that each got and what came after it agree with the others.
+	// The members that a socket computes from its hash and the frames after it are those of the others.
 	for i := range rooms {
 		p := second[i]
 		if got, want := p.view(room(i)), watchers[i].view(room(i)); !slices.Equal(got, want) {

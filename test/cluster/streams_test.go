@@ -16,8 +16,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// TestTime08EventStreamsOnEveryLog: readers of event streams get what they missed by their last
-// id, or a gap that says why not, from each log, at the gateway that they left and at others.
+// TestTime08EventStreamsOnEveryLog: readers of event streams get the events they missed after their last id,
+// or a gap with the reason, from each log, at the gateway that they left and at others.
 func TestTime08EventStreamsOnEveryLog(t *testing.T) {
 	onEveryLog(t, map[string]func(*coming, *testing.T, string){
 		"exactly what was missed":        streamMissed,
@@ -32,10 +32,10 @@ func TestTime08EventStreamsOnEveryLog(t *testing.T) {
 	})
 }
 
-// beside are two channels for a reader of several, of which the second is quiet.
+// beside returns the channels for a reader of several: this one, a second one, and a quiet one.
 func beside(channel string) []string { return []string{channel, channel + ".b", channel + ".quiet"} }
 
-// since is a browser that comes back with an id.
+// since returns a browser that reconnects with an id.
 func (c *coming) since(id string, channels ...string) *browser {
 	b := newBrowser(c.app, channels...)
 	places, err := pusher.ParsePlaces(id, channels)
@@ -107,7 +107,7 @@ func streamMissedNothing(c *coming, t *testing.T, channel string) {
 	b.fine(t, "nothing missed")
 }
 
-// streamFromNothing begins where a channel has no event yet, while others have.
+// streamFromNothing resumes from a channel without events, while other channels have some.
 func streamFromNothing(c *coming, t *testing.T, channel string) {
 	flood(t, c.here, c.app, "other_"+channel, 1, 30)
 	for _, missed := range []int{0, 3} {
@@ -129,7 +129,7 @@ func streamFromNothing(c *coming, t *testing.T, channel string) {
 	}
 }
 
-// streamJustNow comes back with a place that a replica of the log may not have yet.
+// streamJustNow resumes from a position that a replica of the log may not have yet.
 func streamJustNow(c *coming, t *testing.T, channel string) {
 	gates := []string{c.here, c.there, c.join()}
 	b := newBrowser(c.app, channel, channel+".quiet")
@@ -145,7 +145,7 @@ func streamJustNow(c *coming, t *testing.T, channel string) {
 	b.fine(t, "from gateway to gateway")
 }
 
-// streamGaps: what cannot be had is told before what is live, and other channels are not touched.
+// streamGaps: a gap is reported before live events, and other channels are not affected.
 func streamGaps(c *coming, t *testing.T, channel string) {
 	other := channel + ".other"
 	b := newBrowser(c.app, channel, other)
@@ -182,7 +182,7 @@ func streamGaps(c *coming, t *testing.T, channel string) {
 			if got := b.at(channel); got != last || len(b.refused(other)) > 0 {
 				t.Errorf("%s, %s: it is at %+v then, want %+v; the other channel misses %+v", where, name, got, last, b.refused(other))
 			}
-			// It goes on from where it was told that it is live.
+			// The browser resumes from the position at which it became live, and is told of no further gap.
 			b.come(t, gate).leave()
 			if gaps := b.refused(channel); len(gaps) != 1 {
 				t.Errorf("%s, %s: once more %+v", where, name, gaps)
@@ -217,7 +217,7 @@ func streamBegins(c *coming, t *testing.T, channel string) {
 	})
 }
 
-// streamPrivate reads a private channel beside a public one, by a signature.
+// streamPrivate reads a private channel beside a public one, with a signature.
 func streamPrivate(c *coming, t *testing.T, channel string) {
 	channels := []string{"private-" + channel, channel}
 	b := newBrowser(c.app, channels...)
@@ -236,7 +236,7 @@ func streamPrivate(c *coming, t *testing.T, channel string) {
 		}
 		n += 4
 	})
-	// A gateway may be behind the one that published, and gives what it hears then when it is live.
+	// A gateway may be behind the one that published. Then it delivers these events live.
 	r := b.come(t, c.here)
 	for _, name := range channels {
 		eventually(t, "all have come", func() bool { return b.count(name) >= n })
@@ -250,7 +250,7 @@ func streamPrivate(c *coming, t *testing.T, channel string) {
 	b.fine(t, "private")
 }
 
-// streamFleeting: ephemeral events come and move nobody's place.
+// streamFleeting: ephemeral events are delivered and change no position.
 func streamFleeting(c *coming, t *testing.T, channel string) {
 	b := newBrowser(c.app, channel)
 	cast := func(from, data string) {
@@ -273,7 +273,7 @@ func streamFleeting(c *coming, t *testing.T, channel string) {
 		}
 		for i, from := range []string{c.here, c.there} {
 			whether, data := fmt.Sprint(where, i, "whether"), fmt.Sprint(where, i)
-			// The server of the other gateway learns a moment later who hears.
+			// The publisher's NATS server learns of the subscription a moment later.
 			eventually(t, where+": it hears", func() bool { cast(from, whether); return has(whether) > 0 })
 			cast(from, data)
 			eventually(t, where+": it has come", func() bool { return has(data) > 0 })
@@ -289,7 +289,7 @@ func streamFleeting(c *coming, t *testing.T, channel string) {
 	b.fine(t, "ephemeral")
 }
 
-// streamRefused: what is refused is refused before there is a stream.
+// streamRefused: a bad request is refused before the stream begins.
 func streamRefused(c *coming, t *testing.T, channel string) {
 	c.everywhere(func(where, gate string) {
 		for query, want := range map[string]int{

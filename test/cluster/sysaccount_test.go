@@ -10,9 +10,9 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// TestRun09TheSystemAccountSeesServersAndNoEvents: who looks after the servers of
-// docker-compose.yml can ask whether a server is current again, as an upgrade needs it, and
-// sees nothing of what is published. Gateways and publishers cannot ask.
+// TestRun09TheSystemAccountSeesServersAndNoEvents: the administrator of docker-compose.yml's servers can ask
+// whether a server is current again, as an upgrade needs it, and sees no events. Gateways and publishers
+// cannot ask.
 func TestRun09TheSystemAccountSeesServersAndNoEvents(t *testing.T) {
 	servers, loaded := startCompose(t)
 	connect := func(user, password string) *nats.Conn {
@@ -24,7 +24,7 @@ func TestRun09TheSystemAccountSeesServersAndNoEvents(t *testing.T) {
 		return nc
 	}
 	admin := connect("admin", "change-this-system-password")
-	// What nats server report jetstream asks.
+	// This is the request of `nats server report jetstream`.
 	inbox := nats.NewInbox()
 	answers, err := admin.SubscribeSync(inbox)
 	if err != nil {
@@ -63,7 +63,7 @@ func TestRun09TheSystemAccountSeesServersAndNoEvents(t *testing.T) {
 		if err := nc.Flush(); err != nil || nc.LastError() != nil {
 			t.Fatal(err, nc.LastError())
 		}
-		// The servers say no before they answer the next thing that they are asked.
+		// The server reports a denied permission before it answers the next request.
 		if err := nc.Publish("$SYS.REQ.SERVER.PING.JSZ", nil); err != nil {
 			t.Fatal(err)
 		}

@@ -18,16 +18,16 @@ import (
 
 const (
 	hostileMessages = 2000
-	// trustEach is how many ordinary events each gateway takes in for each channel, and
-	// trustSaid how many client events each member sends.
+	// trustEach is the number of ordinary events per gateway and channel, trustSaid the number of client
+	// events per member.
 	trustEach, trustSaid = 40, 20
 )
 
 var trustChannels = []string{"plain", "private-p", "cache-c", "presence-r"}
 
-// TestTrustHostilePublisher: as the publisher role of docker-compose.yml, somebody sends
-// whatever comes to his mind into the channels of others, while ordinary events go
-// through them. Nobody else notices, and gateways start over what he left behind.
+// TestTrustHostilePublisher: a publisher with the role of docker-compose.yml sends arbitrary messages into
+// other publishers' channels, while ordinary events go through them. No subscriber is affected, and gateways
+// start over the stored messages.
 func TestTrustHostilePublisher(t *testing.T) { fault.Seeds(t, 41, hostilePublisher) }
 
 func hostilePublisher(t *testing.T, rnd *rand.Rand) {
@@ -84,7 +84,7 @@ func hostilePublisher(t *testing.T, rnd *rand.Rand) {
 	}
 	t.Logf("%d hostile messages were stored in the channels, %d connections lost", odd, h.redials)
 	w.leave()
-	// All gateways end, and start again over what is stored.
+	// All gateways stop, and start again over the stored messages.
 	for _, n := range c.nodes {
 		n.close(t)
 	}
@@ -101,7 +101,7 @@ func hostilePublisher(t *testing.T, rnd *rand.Rand) {
 	late.leave()
 }
 
-// trusting are subscribers of all channels on all gateways, and what they are to get.
+// trusting has subscribers of all channels on all gateways, and the events they must get.
 type trusting struct {
 	t       *testing.T
 	cluster *cluster
@@ -142,8 +142,8 @@ func (w *trusting) id(gateway, n int, channel string) string {
 	return fmt.Sprintf("%s%d-%s-%d", w.prefix, gateway, channel, n)
 }
 
-// publishOrdinary publishes through all gateways and has all members speak. Each event
-// makes a step.
+// publishOrdinary publishes through all gateways and has all members send client events. It sends to steps
+// before each event, unless steps is nil.
 func (w *trusting) publishOrdinary(steps chan<- struct{}) {
 	w.t.Helper()
 	step := func() {
@@ -172,7 +172,7 @@ func (w *trusting) publishOrdinary(steps chan<- struct{}) {
 	running.Wait()
 }
 
-// ids of the ordinary events among data.
+// ordinaryIDs returns the ids of the ordinary events in data.
 func ordinaryIDs(prefix string, data []string) []string {
 	var out []string
 	for _, text := range data {
@@ -184,8 +184,8 @@ func ordinaryIDs(prefix string, data []string) []string {
 	return out
 }
 
-// wanted are the ids of a channel's events as each gateway took them in. But for one's own
-// client events they are what everybody must get, in an order that all agree on.
+// wanted returns the ids of a channel's events with their index per source. Except for a socket's own client
+// events, all subscribers must get them, in the same order everywhere.
 func (w *trusting) wanted(channel string, but int) map[string]int {
 	out := map[string]int{}
 	for i := range w.cluster.nodes {
@@ -201,7 +201,7 @@ func (w *trusting) wanted(channel string, but int) map[string]int {
 	return out
 }
 
-// check compares what came with what must come: each once, those of one source in order.
+// check compares the received ids with the wanted ones: each once, those of one source in order.
 func (w *trusting) check(who string, got []string, want map[string]int) {
 	w.t.Helper()
 	seen, next := map[string]bool{}, map[string]int{}
@@ -273,7 +273,7 @@ func (w *trusting) awaitOrdinary(prefix string) {
 	}
 }
 
-// undisturbed checks that nobody was closed, nor told what only servers and members may say.
+// undisturbed checks that no client was closed, or got an event that only the server or a member may send.
 func (w *trusting) undisturbed(h *hostile) {
 	w.t.Helper()
 	for i, p := range w.peers {
@@ -317,7 +317,7 @@ func (w *trusting) leave() {
 	}
 }
 
-// checkHistory reads all channels through the HTTP API.
+// checkHistory reads all channels through the HTTP API and checks them.
 func (w *trusting) checkHistory(n *node) {
 	w.t.Helper()
 	for _, channel := range trustChannels {
@@ -331,7 +331,7 @@ func (w *trusting) checkHistory(n *node) {
 	}
 }
 
-// read is what the HTTP API says of a channel.
+// read is the history of a channel from the HTTP API.
 type read struct {
 	epoch   string
 	data    []string

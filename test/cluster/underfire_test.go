@@ -17,7 +17,7 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// gates are gateways in processes of their own, some of which are dead at times.
+// gates has gateway processes, some of which are dead at times.
 type gates struct {
 	set childSettings
 
@@ -33,7 +33,7 @@ func spawnGates(t *testing.T, n int, set childSettings) *gates {
 	return g
 }
 
-// some is the address of one that was alive a moment ago.
+// some returns the address of a gateway that was alive a moment ago.
 func (g *gates) some(rnd *rand.Rand) string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -44,7 +44,7 @@ func (g *gates) some(rnd *rand.Rand) string {
 	}
 }
 
-// kill ends a gateway as kill -9 does. Nobody is sent to it from then on.
+// kill ends a gateway with SIGKILL. No client is sent to it from then on.
 func (g *gates) kill(i int) {
 	g.mu.Lock()
 	c := g.all[i]
@@ -61,17 +61,17 @@ func (g *gates) start(t *testing.T, i int) {
 	g.all[i] = c
 }
 
-// traveller is a client that comes back: a [pilgrim] or a [browser].
+// traveller is a reconnecting client: a [pilgrim] or a [browser].
 type traveller interface {
-	// arrive connects to a gateway. done is closed when the connection has ended, and leave
-	// ends it.
+	// arrive connects to a gateway. done is closed when the connection has ended, and leave closes the
+	// connection.
 	arrive(ctx context.Context, address string) (done <-chan struct{}, leave func(), err error)
-	// stroll says that it is away because it wants to be.
+	// stroll records that the client disconnects by itself.
 	stroll()
 }
 
-// wandering has a client come back to any gateway whenever it lost one, until ctx is done. A
-// restless one leaves by itself at times and stays away for a while.
+// wandering reconnects a client to any gateway whenever it has lost its connection, until ctx is done. A
+// restless client also disconnects by itself at times and stays away for a while.
 func (g *gates) wandering(ctx context.Context, p traveller, restless bool, rnd *rand.Rand) {
 	var tired <-chan time.Time
 	for ctx.Err() == nil {
@@ -97,8 +97,8 @@ func (g *gates) wandering(ctx context.Context, p traveller, restless bool, rnd *
 	}
 }
 
-// barrage publishes numbered events through gateways that come and go, and remembers what was
-// acknowledged.
+// barrage publishes numbered events through gateways that die and restart, and remembers the acknowledged
+// ones.
 type barrage struct {
 	app      *app.App
 	gates    *gates
@@ -111,7 +111,7 @@ type barrage struct {
 	acked map[string]string // channel by event
 }
 
-// open starts so many publishers, each of which publishes once in a while.
+// open starts the publishers, each of which publishes one event per pace.
 func (b *barrage) open(ctx context.Context, publishers int, pace time.Duration, rnd *rand.Rand) {
 	b.acked = map[string]string{}
 	ctx, b.stop = context.WithCancel(ctx)
@@ -132,7 +132,7 @@ func (b *barrage) open(ctx context.Context, publishers int, pace time.Duration, 
 	}
 }
 
-// publish sends one event until it is acknowledged, with the same key each time.
+// publish sends one event until it is acknowledged, with the same idempotency key each time.
 func (b *barrage) publish(ctx context.Context, channel string, dice *rand.Rand) {
 	b.mu.Lock()
 	b.n++
@@ -154,14 +154,14 @@ func (b *barrage) publish(ctx context.Context, channel string, dice *rand.Rand) 
 	}
 }
 
-// count is how many were acknowledged.
+// count returns the number of acknowledged events.
 func (b *barrage) count() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.acked)
 }
 
-// times collects how long something took.
+// times collects durations.
 type times struct {
 	mu  sync.Mutex
 	all []time.Duration
@@ -173,7 +173,7 @@ func (s *times) add(d time.Duration) {
 	s.all = append(s.all, d)
 }
 
-// String is how many there are, and their p50, p99 and maximum.
+// String returns the number of durations, and their p50, p99 and maximum.
 func (s *times) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -188,10 +188,9 @@ func (s *times) at(percent int) time.Duration {
 	return s.all[min(len(s.all)*percent/100, len(s.all)-1)].Round(time.Millisecond / 10)
 }
 
-// TestTime03UnderFire kills gateways and the leader of the stream in turn (kill -9) while
-// clients of V2 and readers of event streams come back to any gateway that lives: each
-// acknowledged event reaches each of them once and in order, or it holds a failure that names
-// the gap. RE-02, RE-11.
+// TestTime03UnderFire kills gateways and the leader of the stream in turn (kill -9) while V2 clients and
+// readers of event streams reconnect to any live gateway. Each acknowledged event reaches each client once
+// and in order, or the client was told of the gap (RE-02, RE-11).
 func TestTime03UnderFire(t *testing.T) {
 	fault.Seeds(t, 3, func(t *testing.T, rnd *rand.Rand) {
 		sockets, readers, lasts := 40, 10, 20*time.Second
@@ -224,7 +223,7 @@ func TestTime03UnderFire(t *testing.T) {
 		}
 		defer log.Close()
 		for _, channel := range b.channels {
-			b.publish(ctx, channel, rnd) // of which nobody may be told that it is missing
+			b.publish(ctx, channel, rnd) // no client may be told that this event is missing
 			b.compare(t, channel, readPlaces(t, log, a.ID, channel), crowd.diaries())
 		}
 		t.Logf("%d kills; %d events acknowledged", kills, b.count())
@@ -232,8 +231,8 @@ func TestTime03UnderFire(t *testing.T) {
 	})
 }
 
-// crowd is clients of both kinds that come back whenever they lost a gateway. Each has two
-// channels that others have, and one of four also one that nobody else has.
+// crowd has clients of both kinds that reconnect whenever they lost a gateway. Each has two channels shared
+// with others, and one client in four also a channel of its own.
 type crowd struct {
 	b                        *barrage
 	sockets                  []*pilgrim
@@ -242,7 +241,7 @@ type crowd struct {
 	wandering                sync.WaitGroup
 }
 
-// newCrowd adds to the channels those that one client alone has.
+// newCrowd creates the clients, and adds their own channels to those of the barrage.
 func newCrowd(b *barrage, sockets, readers int) *crowd {
 	c := &crowd{b: b}
 	channels := func(kind string, i int) []string {
@@ -261,7 +260,7 @@ func newCrowd(b *barrage, sockets, readers int) *crowd {
 	for i := range readers {
 		r := newBrowser(b.app, channels("read-", i)...)
 		if i%5 == 3 {
-			r.channels = r.channels[:1] // Its ids are shared with others.
+			r.channels = r.channels[:1] // the event ids cover all its channels
 		}
 		r.took = c.readersTook.add
 		c.readers = append(c.readers, r)
@@ -269,7 +268,7 @@ func newCrowd(b *barrage, sockets, readers int) *crowd {
 	return c
 }
 
-// begin has all of them come, and waits until everybody has a place in each of its channels.
+// begin connects all clients, and waits until each has a position in each of its channels.
 func (c *crowd) begin(ctx context.Context, t *testing.T, rnd *rand.Rand) {
 	t.Helper()
 	wander := func(who traveller, restless bool) {
@@ -299,7 +298,7 @@ func (c *crowd) diaries() (all []*diary) {
 	return all
 }
 
-// tell prints how they recovered.
+// tell logs how the clients recovered.
 func (c *crowd) tell(t *testing.T) {
 	t.Helper()
 	say := func(kind string, all []*diary, took *times) {
@@ -319,7 +318,7 @@ func (c *crowd) tell(t *testing.T) {
 	say("readers", all[len(c.sockets):], &c.readersTook)
 }
 
-// fireAt kills one after the other and starts it again, for so long.
+// fireAt kills one process after the other and restarts it, for the duration lasts.
 func fireAt(t *testing.T, g *gates, b *barrage, servers []*natsChild, a *app.App, lasts time.Duration, rnd *rand.Rand) (kills int) {
 	t.Helper()
 	for until := time.Now().Add(lasts); time.Now().Before(until) || kills < 4; kills++ {
@@ -343,8 +342,8 @@ func fireAt(t *testing.T, g *gates, b *barrage, servers []*natsChild, a *app.App
 	return kills
 }
 
-// compare waits until everybody has the end of a channel, and looks whether he has everything
-// else that he was not told to be missing.
+// compare waits until every client has the end of a channel, and checks that it has every other event outside
+// the gaps it was told of.
 func (b *barrage) compare(t *testing.T, channel string, log []place, clients []*diary) {
 	t.Helper()
 	last := log[len(log)-1]
@@ -386,7 +385,7 @@ func (b *barrage) compare(t *testing.T, channel string, log []place, clients []*
 	}
 }
 
-// readPlaces reads a channel from the log: the places of its events, with their data as ids.
+// readPlaces reads the positions of a channel's events from the log, with the events' data as ids.
 func readPlaces(t *testing.T, log broker.History, appID, channel string) (all []place) {
 	t.Helper()
 	for from := uint64(1); ; {

@@ -11,9 +11,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// TestWeeks06WhoSignsInIsReached signs users of many ids in at one gateway and reaches
-// them by every door of the other one; and an id that cannot sign in is refused there
-// and by each of the doors.
+// TestWeeks06WhoSignsInIsReached signs in users with many kinds of ids at one gateway and reaches them by
+// every door of the other one. An id that cannot sign in is refused there and by each door.
 func TestWeeks06WhoSignsInIsReached(t *testing.T) {
 	a := everything("app")
 	c := start(t, 2, settings{apps: []*app.App{a}})
@@ -84,7 +83,7 @@ func refuseUser(t *testing.T, c *cluster, a *app.App, id string) {
 	if status := c.nodes[0].request(t, a, http.MethodPost, "/events", body, nil); status != http.StatusBadRequest {
 		t.Errorf("publishing was answered %d", status)
 	}
-	// Clients take dots for directories.
+	// HTTP clients treat dots as relative paths.
 	escaped := strings.ReplaceAll(url.PathEscape(id), ".", "%2E")
 	if status := c.nodes[0].request(t, a, http.MethodPost, "/users/"+escaped+"/terminate_connections", "{}", nil); status != http.StatusBadRequest {
 		t.Errorf("terminating was answered %d", status)

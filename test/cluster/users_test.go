@@ -15,8 +15,7 @@ import (
 	"github.com/sluicehq/sluice/streams"
 )
 
-// TestUsersAndCounts has the lines of the checklist about users, counts and queries
-// that are about all gateways.
+// TestUsersAndCounts covers the checklist lines about users, counts and queries that concern all gateways.
 func TestUsersAndCounts(t *testing.T) {
 	a := everything("app")
 	quiet := everything("quiet")
@@ -28,7 +27,7 @@ func TestUsersAndCounts(t *testing.T) {
 	c := start(t, 3, settings{
 		replicated: true, apps: []*app.App{a, quiet, limited, strict}, hub: hub.Options{SweepInterval: 20 * time.Millisecond},
 	})
-	// Their time passes while the others run.
+	// The time-outs of this test pass while the others run.
 	authorized := testAuthorized(t, c, strict)
 	for _, test := range []struct {
 		name string
@@ -111,8 +110,7 @@ func testTerminate(t *testing.T, c *cluster, a *app.App) {
 		r.subscribe("presence-terminate", user("bad guy/é"))
 		ends, stay = append(ends, p), append(stay, q, r)
 	}
-	// Issue 12, 4: whoever may write events may give no orders, wherever he writes them and
-	// whoever he says he is.
+	// Issue 12, 4: a publisher may not forge orders between gateways, whatever channel or sender it uses.
 	forger := c.raw(t)
 	for _, channel := range []string{"#sluice-orders", a.ID, broker.GatewaysApp, broker.GatewaysApp + "." + a.ID, "#server-to-user-bad guy/é"} {
 		forged := &nats.Msg{
@@ -141,7 +139,7 @@ func testTerminate(t *testing.T, c *cluster, a *app.App) {
 	}
 }
 
-// testAuthorized has connections come and returns what is to become of them.
+// testAuthorized connects clients, and returns a function that checks later which of them were closed.
 func testAuthorized(t *testing.T, c *cluster, a *app.App) (becomes func(*testing.T, *cluster, *app.App)) {
 	joined := c.nodes[0].connect(t, a)
 	joined.subscribe("private-room", "")
@@ -203,7 +201,7 @@ func testWatchlistAnew(t *testing.T, c *cluster, a *app.App) {
 	if m := p.awaitN("pusher_internal:watchlist_events", "", 2)[1]; m.str() != `{"events":[{"name":"offline","user_ids":["anew-stays","anew-new"]}]}` {
 		t.Errorf("got %s", m.text)
 	}
-	// Who is no longer listed comes first, so nothing of him is still on its way at the end.
+	// A user that is no longer listed comes first, so no frame about it is in flight at the end.
 	var last *peer
 	for _, user := range []string{"anew-left", "anew-stays", "anew-new"} {
 		last = c.nodes[0].connect(t, a)

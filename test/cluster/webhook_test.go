@@ -9,8 +9,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/webhook"
 )
 
-// TestWebhooksOfAllGateways has the lines WH-02 to WH-06 and CA-07, CE-11 on three
-// gateways.
+// TestWebhooksOfAllGateways covers the checklist lines WH-02 to WH-06, CA-07 and CE-11 on three gateways.
 func TestWebhooksOfAllGateways(t *testing.T) {
 	t.Parallel()
 	hooks := listenHooks(t)
@@ -27,12 +26,12 @@ func TestWebhooksOfAllGateways(t *testing.T) {
 	two.subscribe("room", "")
 	eventually(t, "WH-06 the count is told", count("subscription_count", "room", ""))
 	one.unsubscribe("room")
-	// WH-04: gone and back on another gateway.
+	// WH-04: a user leaves and comes back on another gateway.
 	three := c.nodes[2].connect(t, a)
 	left := time.Now()
 	two.unsubscribe("room")
 	three.subscribe("room", "")
-	slow := time.Since(left) > grace/3 // so that it may have been too long for the grace
+	slow := time.Since(left) > grace/3 // the user may have been away for longer than the grace period
 
 	one.subscribe("presence-room", user("u1"))
 	two.subscribe("presence-room", user("u1"))
