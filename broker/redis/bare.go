@@ -52,7 +52,7 @@ func (l *Log) scanApp(ctx context.Context, app string, do func(at rueidis.Client
 	}
 	for _, at := range masters {
 		for cursor := uint64(0); ; {
-			page, err := at.Do(ctx, at.B().Scan().Cursor(cursor).Match(escapeGlob(l.keys.prefix)+"{"+name.Key(app)+"*").Count(scanPiece).Build()).AsScanEntry()
+			page, err := at.Do(ctx, at.B().Scan().Cursor(cursor).Match(glob(l.keys.prefix)+"{"+name.Key(app)+"*").Count(scanPiece).Build()).AsScanEntry()
 			if err != nil {
 				return unavailable("looking for the keys of the app "+app, err)
 			}
@@ -71,9 +71,4 @@ func (l *Log) scanApp(ctx context.Context, app string, do func(at rueidis.Client
 		}
 	}
 	return nil
-}
-
-// escapeGlob escapes a text for a Redis pattern that matches it literally.
-func escapeGlob(s string) string {
-	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`, "]", `\]`).Replace(s)
 }
