@@ -317,8 +317,9 @@ func all(t *testing.T, l *Log, channel string, q broker.Query) (offsets []uint64
 // its messages lie among others; a page alone costs what it costs.
 func TestTime05AnAnswerDoesForSeveralPages(t *testing.T) {
 	const events, limit = 3000, 100
-	for _, c := range []struct{ others, most int }{{0, 3}, {1, 3}, {5, 2}} {
-		t.Run(fmt.Sprint("heaps of a hundred among ", 100*c.others), func(t *testing.T) {
+	// An answer that does not come in time is asked for again, so the bounds leave room for some.
+	for _, others := range []int{0, 1, 5} {
+		t.Run(fmt.Sprint("heaps of a hundred among ", 100*others), func(t *testing.T) {
 			l, s := long(t, -1)
 			l.ahead.clock(func() time.Time { return time.Time{} })
 			var mine []uint64
@@ -330,10 +331,10 @@ func TestTime05AnAnswerDoesForSeveralPages(t *testing.T) {
 				for _, r := range got {
 					mine = append(mine, r.Offset)
 				}
-				if c.others == 0 {
+				if others == 0 {
 					continue
 				}
-				if _, err := numbered(l, "others", n, 100*c.others); err != nil {
+				if _, err := numbered(l, "others", n, 100*others); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -353,10 +354,10 @@ func TestTime05AnAnswerDoesForSeveralPages(t *testing.T) {
 				if !slices.Equal(got, want) {
 					t.Fatalf("newest first %t: other events", newestFirst)
 				}
-				if n := asked() - before - alone; n > pages/c.most {
+				if n := asked() - before - alone; n > pages/2 {
 					t.Errorf("newest first %t: %d answers for %d pages", newestFirst, n, pages)
 				}
-				if alone > 1 && c.others == 0 {
+				if alone > 1 && others == 0 {
 					t.Errorf("newest first %t: %d answers for a page alone", newestFirst, alone)
 				}
 				before = asked()
