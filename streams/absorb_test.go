@@ -12,7 +12,7 @@ import (
 	"github.com/sluicehq/sluice/broker/follow"
 )
 
-// idle is a follower of a log that says nothing.
+// idle is a follower of a log that delivers nothing.
 type idle struct {
 	*follower
 	at broker.Position
@@ -32,7 +32,7 @@ func (idle) Read(ctx context.Context) (func() follow.Found, error) {
 	return nil, ctx.Err()
 }
 
-// alone follows a channel from a position on, for a sink, without a log.
+// alone returns a follower of a channel from a position on, for a sink, without a log.
 func alone(t testing.TB, at broker.Position, sink broker.Sink) *follower {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -61,9 +61,9 @@ func alone(t testing.TB, at broker.Position, sink broker.Sink) *follower {
 	return f
 }
 
-// An audit may find a channel behind whose messages are on their way, and by the time the
-// log is read it may have removed them. What arrived meanwhile follows what was delivered,
-// so nothing is missing; subscribers were sent away all the same.
+// TestWhatArrivedProvesThatNothingIsMissing: an audit may find a channel behind whose messages are still in
+// flight, and by the time the log is read they may have been removed. The messages that arrived meanwhile
+// continue what was delivered, so none is missing. Before, subscribers were told of a gap nevertheless.
 func TestWhatArrivedProvesThatNothingIsMissing(t *testing.T) {
 	at := time.Unix(1000, 0)
 	where := func(offset, prev uint64) place {
@@ -72,7 +72,7 @@ func TestWhatArrivedProvesThatNothingIsMissing(t *testing.T) {
 	next, later := arrival{where(2, 1), &nats.Msg{}, false}, arrival{where(3, 2), &nats.Msg{}, false}
 	for _, c := range []struct {
 		name string
-		// held is there when the log is read, and comes while the repair waits.
+		// held messages are there when the log is read; comes holds those that arrive during the repair.
 		held, comes []arrival
 		page        []stored
 		got, gaps   int
@@ -115,8 +115,9 @@ func TestWhatArrivedProvesThatNothingIsMissing(t *testing.T) {
 	}
 }
 
-// Copies that are behind may say nothing while their leader has removed what was not delivered,
-// and with it what was. The next message was delivered then as if nothing had been before it.
+// TestTheLeaderIsAskedWhetherSomethingIsMissing: replicas that are behind may show no sign that their leader
+// has removed messages, both undelivered and delivered ones. Before, the next message was then delivered as
+// if nothing had been before it.
 func TestTheLeaderIsAskedWhetherSomethingIsMissing(t *testing.T) {
 	s := node(t, t.TempDir())
 	opt := options(s)
@@ -134,7 +135,7 @@ func TestTheLeaderIsAskedWhetherSomethingIsMissing(t *testing.T) {
 	for _, c := range []struct {
 		channel   string
 		at        uint64
-		offset    uint64 // of what follows
+		offset    uint64 // of the next message
 		gaps, got int
 	}{
 		{"cut", 1, 6, 1, 1},
@@ -167,7 +168,7 @@ func TestTheLeaderIsAskedWhetherSomethingIsMissing(t *testing.T) {
 	}
 }
 
-// What a page means is known without a log.
+// TestReadingAPage: how a page of messages is judged, tested without a log.
 func TestReadingAPage(t *testing.T) {
 	at := time.Unix(1000, 0)
 	message := func(offset, pending uint64) stored {
@@ -217,8 +218,8 @@ func TestReadingAPage(t *testing.T) {
 	}
 }
 
-// An answer of the log that is older than what was delivered since it was asked says
-// nothing: each audit of a busy channel held it up to ask the leader.
+// TestAnAnswerIsComparedWithWhatWasDeliveredBefore: an answer of the log that is older than what was
+// delivered since the request proves nothing. Before, each audit held up a busy channel to ask the leader.
 func TestAnAnswerIsComparedWithWhatWasDeliveredBefore(t *testing.T) {
 	f := alone(t, broker.Position{Epoch: "e", Offset: 9}, &sink{})
 	f.Lock()
@@ -232,8 +233,9 @@ func TestAnAnswerIsComparedWithWhatWasDeliveredBefore(t *testing.T) {
 	}
 }
 
-// A log that was restored went on before anybody noticed. What was stored between the look
-// at it and the new epoch was delivered as it came, and then again behind the gap.
+// TestWhatCameSinceTheLookIsNotRepeated: a restored log goes on before any gateway notices. Before, messages
+// stored between the look at it and the new epoch were delivered when they came, and then again after the
+// gap.
 func TestWhatCameSinceTheLookIsNotRepeated(t *testing.T) {
 	look := time.Unix(1000, 0)
 	for _, c := range []struct {

@@ -17,9 +17,9 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// TestTrust15WhatAgedStaysGone fills a bucket of checkpoints and a queue of work, waits
-// until everything has gone by age or is done, and starts a server on what the disk has at
-// that moment, as after kill -9: nothing is there again, of no write.
+// TestTrust15WhatAgedStaysGone fills a bucket of checkpoints and a queue of work, waits until every entry has
+// expired or is done, and starts a server on a copy of the disk at that moment, as after kill -9. No write of
+// any key reappears.
 func TestTrust15WhatAgedStaysGone(t *testing.T) {
 	fault.Seeds(t, 15, func(t *testing.T, rnd *rand.Rand) {
 		const keys, age = 20, 5 * time.Second
@@ -94,7 +94,7 @@ func TestTrust15WhatAgedStaysGone(t *testing.T) {
 	})
 }
 
-// doAll takes the tasks of a queue and does them.
+// doAll takes n tasks of a queue and acknowledges them.
 func doAll(t *testing.T, work *Work, queue string, n int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -11,7 +11,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// simulated is what a log has of a channel: offsets of messages in order, and when each of them was stored.
+// simulated is the log of one channel: the offsets of its messages in order, and when each of them was
+// stored.
 type simulated struct {
 	strand
 	offsets []uint64
@@ -21,13 +22,13 @@ type simulated struct {
 
 var someData = make([]byte, 1<<10)
 
-// made is a message of a size as it is remembered.
+// made returns a message of a given size, as it is kept in memory.
 func made(offset uint64, size int) stored {
 	p := &broker.Publication{Event: broker.Event{Data: someData[:size]}, Position: broker.Position{Offset: offset}}
 	return stored{place: place{offset: offset}, pub: p, bytes: size}
 }
 
-// read is what the log answers.
+// read returns up to n messages from an offset on, as the log would.
 func (s *simulated) read(from uint64, n int) (out []stored) {
 	for _, o := range s.offsets {
 		if o >= from && len(out) < n {
@@ -55,7 +56,7 @@ func (s *simulated) between(from, to uint64) (out []uint64) {
 	return out
 }
 
-// believes is what a reader does with claims.
+// believes checks claims against the log, as a reader does, and refutes a wrong one.
 func (s *simulated) believes(a *ahead, claims []claim) bool {
 	for _, c := range claims {
 		if !slices.Contains(s.offsets, c.offset) || !s.stored[c.offset].Equal(c.time) {
@@ -73,14 +74,15 @@ func places(messages []stored) (out []uint64) {
 	return out
 }
 
-// same says whether messages are those that the log has at their offsets, which is not promised for a moment after it
-// lost some and stored others.
+// same reports whether messages are those that the log has at their offsets. That is not promised for a
+// moment after the log has lost messages and stored others.
 func (s *simulated) same(messages []stored, now time.Time) bool {
 	return now.Sub(s.lost) < aheadProof || !slices.ContainsFunc(messages, func(m stored) bool { return !s.stored[m.offset].Equal(m.time) })
 }
 
-// Whatever is published, removed from the beginning, lost and read by others, what is given of what was read before is
-// what the log has, and no answer to where it ends.
+// TestTime05WhatWasReadBeforeIsWhatTheLogHas: whatever is published, removed from the beginning, lost and
+// read by other readers, the messages returned from memory are those of the log, and memory never answers
+// where the log ends.
 func TestTime05WhatWasReadBeforeIsWhatTheLogHas(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		now := time.Unix(1000, 0)
@@ -164,7 +166,7 @@ func TestTime05WhatWasReadBeforeIsWhatTheLogHas(t *testing.T) {
 	})
 }
 
-// readAhead reads a run of so many messages from an offset on.
+// readAhead keeps a run of messages from an offset on. It reports whether there was room.
 func readAhead(a *ahead, l strand, from uint64, messages, size int) bool {
 	out := make([]stored, messages)
 	for i := range out {
@@ -177,8 +179,8 @@ func readAhead(a *ahead, l strand, from uint64, messages, size int) bool {
 	return ok
 }
 
-// All runs together have a bound, and so has an app once others want some: nobody's run is forgotten for that of another
-// who has as much, before it was given out or lay idle.
+// TestTime05WhatWasReadAheadIsBounded: all runs together have a bound, and so has each app once other apps
+// need room. A run is not dropped in favour of an app that has as much, before it was used or lay idle.
 func TestTime05WhatWasReadAheadIsBounded(t *testing.T) {
 	now := time.Unix(1000, 0)
 	a := &ahead{room: aheadBytes, now: func() time.Time { return now }}
@@ -258,8 +260,9 @@ func TestTime05WhatWasReadAheadIsBounded(t *testing.T) {
 	}
 }
 
-// What lies beyond the newest message is of a log that lost its tail, what lies below the oldest one has been
-// removed, and another life is another log.
+// TestTime05WhatWasReadAheadIsOfThisLog: runs beyond the newest message belong to a log that lost its tail,
+// messages below the oldest one have been removed, and another epoch is another log. Nothing of these is
+// returned.
 func TestTime05WhatWasReadAheadIsOfThisLog(t *testing.T) {
 	now := time.Unix(1000, 0)
 	a := &ahead{room: aheadBytes, now: func() time.Time { return now }}
@@ -300,7 +303,8 @@ func TestTime05WhatWasReadAheadIsOfThisLog(t *testing.T) {
 	}
 }
 
-// TestWhatWasReadAheadIsForgotten: nobody reads any more, and there is no app, but memory is given back.
+// TestWhatWasReadAheadIsForgotten: idle runs are dropped and their memory freed, even if nothing is read any
+// more and there is no app.
 func TestWhatWasReadAheadIsForgotten(t *testing.T) {
 	opt := options(node(t, t.TempDir()))
 	opt.Apps = nil

@@ -35,8 +35,8 @@ func spoil(t *testing.T, s *embedded.Server, app string) jetstream.JetStream {
 	return js
 }
 
-// TestTrust07AFailingAppLeavesTheOthersAlone: the others start and work, the failing one is
-// named and answers with an error, and it works as soon as it can.
+// TestTrust07AFailingAppLeavesTheOthersAlone: the other apps start and work, the failing app is named and its
+// requests get an error, and it works once its stream is right.
 func TestTrust07AFailingAppLeavesTheOthersAlone(t *testing.T) {
 	t.Parallel()
 	s := node(t, t.TempDir())
@@ -84,8 +84,8 @@ func TestTrust07ALogWithoutAnyAppDoesNotOpen(t *testing.T) {
 	}
 }
 
-// TestTrust04GatewaysWithoutTheirPermissionServeApps: who has not granted what an upgrade
-// needs is told, and no app suffers; later it works by itself.
+// TestTrust04GatewaysWithoutTheirPermissionServeApps: if a permission that an upgrade needs is not granted,
+// the log reports that and no app suffers. Once it is granted everything works without a restart.
 func TestTrust04GatewaysWithoutTheirPermissionServeApps(t *testing.T) {
 	config := func(more string) string {
 		return `authorization {users: [{user: u, password: p, permissions: {
@@ -145,8 +145,8 @@ func TestTrust04TheIdOfGatewaysIsReserved(t *testing.T) {
 	}
 }
 
-// TestTrust04OrdersAreProven: what somebody manages to put there who is not a gateway, by the
-// answers of the server say, is not said by one.
+// TestTrust04OrdersAreProven: a message among the gateways' orders that a gateway has not signed is not
+// delivered as an order, for example one that the server's acknowledgements put there.
 func TestTrust04OrdersAreProven(t *testing.T) {
 	s := node(t, t.TempDir())
 	l := open(t, options(s))
@@ -162,7 +162,7 @@ func TestTrust04OrdersAreProven(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// A copy of an event of the app, which was proven there, and a plain one.
+	// These are a copy of an event of an app, whose proof is valid there, and a plain message.
 	copied, err := l.reader.fetch(t.Context(), StreamOf("app-1"), getRequest{LastFor: SubjectOf("app-1", "app-1")})
 	if err != nil || len(copied) != 1 {
 		t.Fatalf("got %v, %v", copied, err)

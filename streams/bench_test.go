@@ -9,7 +9,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// BenchmarkMessage is what making the message of an event costs.
+// BenchmarkMessage measures making the message of an event.
 func BenchmarkMessage(b *testing.B) {
 	c := newCredentials("app", []Secret{"secret"})
 	ev := &broker.Event{
@@ -48,7 +48,7 @@ func BenchmarkMessage(b *testing.B) {
 	})
 }
 
-// BenchmarkReadAck is what reading an acknowledgement costs.
+// BenchmarkReadAck measures reading an acknowledgement.
 func BenchmarkReadAck(b *testing.B) {
 	m := &nats.Msg{Data: []byte(`{"stream":"CH_app","seq":1234567}`)}
 	b.ReportAllocs()

@@ -18,7 +18,7 @@ import (
 	"github.com/sluicehq/sluice/streams/embedded"
 )
 
-// external is a server that is reached through the network.
+// external starts a server that is reached through the network.
 func external(t *testing.T) (*embedded.Server, Options) {
 	t.Helper()
 	s, err := embedded.Start(context.Background(), embedded.Options{StoreDir: t.TempDir(), Port: -1})
@@ -37,7 +37,7 @@ func external(t *testing.T) (*embedded.Server, Options) {
 	return s, opt
 }
 
-// told is a sink that notes by which goroutine it is told.
+// told is a sink that records the stack of the goroutine that calls it.
 type told struct {
 	prompt atomic.Bool
 	by     chan string
@@ -50,15 +50,15 @@ func (s *told) Publication(*broker.Publication) {
 }
 func (s *told) Gap(broker.Gap) {}
 
-// busy says whether somebody gives something.
+// busy reports whether the relay is delivering or has messages queued.
 func (r *relay) busy() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.giving || r.shard.queue.Len() > 0
 }
 
-// What comes alone is given to its sink by who reads from NATS, unless the sink may have to be
-// waited for; acknowledgements are given to who waits for them in any case.
+// TestWayIn04WhoReadsGives: the goroutine that reads from NATS calls the sink itself if nothing is queued,
+// unless the sink may block. Acknowledgements are always passed on by it.
 func TestWayIn04WhoReadsGives(t *testing.T) {
 	for name, connect := range map[string]func() Options{
 		"within the process":  func() Options { return options(node(t, t.TempDir())) },
@@ -73,7 +73,7 @@ func TestWayIn04WhoReadsGives(t *testing.T) {
 			}
 			defer at.Detach()
 			for i := range 6 {
-				for _, s := range l.shards { // until the one before is done
+				for _, s := range l.shards { // until the previous message is done
 					for s.relay.busy() {
 						runtime.Gosched()
 					}
@@ -91,7 +91,8 @@ func TestWayIn04WhoReadsGives(t *testing.T) {
 	}
 }
 
-// A message that is written past the library arrives as one of the library does.
+// TestWayIn04MessagesBesideTheLibrary: a message written past the NATS library arrives like one that the
+// library writes.
 func TestWayIn04MessagesBesideTheLibrary(t *testing.T) {
 	s, opt := external(t)
 	l := open(t, opt)
@@ -133,7 +134,7 @@ func TestWayIn04MessagesBesideTheLibrary(t *testing.T) {
 		var got [2]*nats.Msg
 		for k, alone := range []bool{true, false} {
 			beside := false
-			// What the log itself sends may be in the way for a moment.
+			// The log's own messages may be pending for a moment.
 			for range 1000 {
 				before := l.pub.conn().Stats().OutMsgs
 				if err := l.pub.publish(l.pub.conn(), m, alone); err != nil {
@@ -161,8 +162,8 @@ func TestWayIn04MessagesBesideTheLibrary(t *testing.T) {
 	}
 }
 
-// An event that came live vouches for others as long as one does that was looked up when that
-// was stored.
+// TestWayIn04LiveEventsVouch: an event that came live vouches for other events as long as an event does that
+// was looked up when the live one was stored.
 func TestWayIn04LiveEventsVouch(t *testing.T) {
 	p := &parcel{m: &nats.Msg{Subject: "x"}}
 	for _, c := range []struct {
@@ -171,7 +172,7 @@ func TestWayIn04LiveEventsVouch(t *testing.T) {
 	}{{-time.Hour, true}, {0, true}, {sureFor, false}, {time.Hour, false}} {
 		s := &assurance{begun: make(chan struct{}, 1)}
 		s.saw(c.age)
-		// It vouches from now on, as far as it does at all.
+		// If it vouches at all, it does so from now on.
 		if got := !s.until.IsZero(); got != c.want {
 			t.Errorf("%v old: vouches %v, want %v", c.age, got, c.want)
 		}
@@ -186,7 +187,8 @@ func TestWayIn04LiveEventsVouch(t *testing.T) {
 	}
 }
 
-// Who has a connection in place of TCP, or one that is encrypted, is served by the library.
+// TestWayIn04OnlyPlainConnectionsAreWritten: connections other than TCP, and encrypted ones, are left to the
+// library.
 func TestWayIn04OnlyPlainConnectionsAreWritten(t *testing.T) {
 	a, b := net.Pipe()
 	defer func() { _, _ = a.Close(), b.Close() }()
@@ -202,8 +204,8 @@ func TestWayIn04OnlyPlainConnectionsAreWritten(t *testing.T) {
 	}
 }
 
-// An event that came live in its channel before its acknowledgement is not looked up, and its
-// acknowledgement travels with it: both are read at once.
+// TestWayIn04WhatWasDeliveredIsNotLookedUp: an event that came live in its channel before its acknowledgement
+// is not looked up. Both travel together and are read at once.
 func TestWayIn04WhatWasDeliveredIsNotLookedUp(t *testing.T) {
 	_, opt := external(t)
 	opt.AuditInterval = time.Hour
@@ -227,7 +229,7 @@ func TestWayIn04WhatWasDeliveredIsNotLookedUp(t *testing.T) {
 		}
 		<-sink.by
 	}
-	// Others look at the stream now and then.
+	// Audits look at the stream now and then.
 	if looks := l.read.conn().Stats().OutMsgs - asked; looks > n/2 {
 		t.Errorf("%d messages were sent to look up %d events", looks, n)
 	}
@@ -236,7 +238,7 @@ func TestWayIn04WhatWasDeliveredIsNotLookedUp(t *testing.T) {
 	}
 }
 
-// What was delivered is known by its place and its subject together.
+// TestWayIn04PlacesAndSubjects: a delivered message is recognized by its offset and its subject together.
 func TestWayIn04PlacesAndSubjects(t *testing.T) {
 	var w witness
 	if w.inPlace(0, "ch.a.c") || w.inPlace(7, "ch.a.c") {
@@ -258,7 +260,7 @@ func TestWayIn04PlacesAndSubjects(t *testing.T) {
 	}
 }
 
-// holding is a sink that is told and does not return before it may.
+// holding is a sink whose first call blocks until leave is closed.
 type holding struct {
 	entered, leave chan struct{}
 	left           atomic.Bool
@@ -275,8 +277,8 @@ func (s *holding) Publication(*broker.Publication) {
 }
 func (s *holding) Gap(broker.Gap) {}
 
-// TestWayIn04CloseWaitsForWhoReads: a goroutine of the library that reads from NATS tells the sinks. Once
-// a log is closed none of them is told anything any more.
+// TestWayIn04CloseWaitsForWhoReads: the library's reading goroutine calls the sinks. Once a log is closed, no
+// sink is called any more.
 func TestWayIn04CloseWaitsForWhoReads(t *testing.T) {
 	t.Parallel()
 	for name, connect := range map[string]func() Options{

@@ -15,7 +15,7 @@ import (
 	"github.com/sluicehq/sluice/broker/name"
 )
 
-// ears keeps what is cast.
+// ears keeps the ephemeral events of a channel.
 type ears struct {
 	sink
 	mu    sync.Mutex
@@ -54,8 +54,8 @@ func castText(t *testing.T, l *Log, app, channel, data string) error {
 	return l.Cast(t.Context(), app, broker.Outgoing{Channel: channel, Event: &broker.Event{Name: "e", Data: []byte(data), MessageID: "m", UserID: "u"}})
 }
 
-// TestTime01NobodyElseCasts: whoever may write where gateways cast is not heard without a proof,
-// and what he repeats of a gateway is heard in that channel alone.
+// TestTime01NobodyElseCasts: an ephemeral event without a valid proof is not delivered, and a repeated event
+// of a gateway is delivered in its own channel only.
 func TestTime01NobodyElseCasts(t *testing.T) {
 	s := node(t, t.TempDir())
 	l := open(t, options(s))
@@ -99,13 +99,13 @@ func TestTime01NobodyElseCasts(t *testing.T) {
 	forge(subjectOf("app-1", "c"), func(m *nats.Msg) { m.Header[headerUser] = []string{"admin"} })
 	forge(subjectOf("app-1", "c"), func(m *nats.Msg) { m.Header[headerTags] = []string{`{"a":"b"}`} })
 	forge(subjectOf("app-1", "c"), func(m *nats.Msg) { m.Header = nil })
-	// A proof of what is stored is none of what is cast.
+	// The proof of a stored event is not valid for an ephemeral one.
 	stored := signed(t, l.apps.Of("app-1").credentials.Load(), SubjectOf("app-1", "c"))
 	stored.Subject = subjectOf("app-1", "c")
 	if err := conn.PublishMsg(stored); err != nil {
 		t.Fatal(err)
 	}
-	// Names that are nobody's are dropped.
+	// Subjects that belong to no channel are dropped.
 	for _, subject := range []string{"ep.app-1", "ep.app-1.0", "ep.app-1.0.c.more", "ep.app-1.x.c", "ep.x.0.c", castPart("", "app-1", "c") + "=ZZ"} {
 		forge(subject, same)
 	}
@@ -134,8 +134,9 @@ func TestTime01NobodyElseCasts(t *testing.T) {
 	}
 }
 
-// TestTime01PermissionsToCastThatAreMissing: who may not cast is told which permission he lacks,
-// who may not listen is ready all the same, and both are over once they are granted.
+// TestTime01PermissionsToCastThatAreMissing: a missing permission to publish ephemeral events is named in the
+// error, a missing permission to subscribe to them does not make the log unready, and both errors end once
+// the permissions are granted.
 func TestTime01PermissionsToCastThatAreMissing(t *testing.T) {
 	config := func(publish, subscribe string) string {
 		return `authorization {users: [{user: u, password: p, permissions: {publish: {allow: ">"` + publish + `}, subscribe: {allow: ">"` + subscribe + `}}}]}`

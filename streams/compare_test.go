@@ -12,8 +12,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// answering has direct gets of the newest messages of subjects answered by a test, which may have the server
-// do that, as whoever has not got further than to an offset would.
+// answering has the test answer direct gets of the newest messages of subjects. The test may call pass, which
+// has the server answer as a replica that ends at an offset would.
 func answering(t *testing.T, l *Log, answer func(q getRequest, m *nats.Msg, pass func(upTo uint64))) *reader {
 	t.Helper()
 	conn := l.reader.link.conn()
@@ -44,17 +44,18 @@ func answering(t *testing.T, l *Log, answer func(q getRequest, m *nats.Msg, pass
 	return &reader{link: l.reader.link, api: "other.", timeout: l.reader.timeout, slots: l.reader.slots, asking: l.reader.asking}
 }
 
-// TestWeeks02ACopyThatEndsWhereAChannelWasDelivered: the last event of a channel did not come while a leader
-// died. A copy that had not got further than what was delivered said that nothing was missing, and was
-// believed: the event came with the next one, or minutes later.
+// TestWeeks02ACopyThatEndsWhereAChannelWasDelivered: the last live event of a channel was lost while a leader
+// died. Before, a replica that ended at what was delivered said that nothing was missing and was believed:
+// the event came with the next one, or minutes later.
 func TestWeeks02ACopyThatEndsWhereAChannelWasDelivered(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		copies int64
-		// behind is how many events the copy does not have, until it was asked so often; 0 for ever.
+		// behind is the number of events that the replica lacks, until it was asked that often; 0 means for
+		// ever.
 		behind uint64
 		until  int
-		silent bool // and nothing is in the channel yet
+		silent bool // and the channel has no event yet
 		fails  bool
 	}{
 		{"it has all", 3, 0, 1, false, false},
@@ -116,8 +117,8 @@ func TestWeeks02ACopyThatEndsWhereAChannelWasDelivered(t *testing.T) {
 	}
 }
 
-// TestWeeks02AnAnswerThatBreaksOff: a message that was removed while its place was looked up ended the answer,
-// and all the channels behind it were taken for empty ones.
+// TestWeeks02AnAnswerThatBreaksOff: a message that is removed while its offset is looked up ends the answer.
+// Before, all further channels of the request were taken for empty ones.
 func TestWeeks02AnAnswerThatBreaksOff(t *testing.T) {
 	l := open(t, options(node(t, t.TempDir())))
 	var subjects []string
@@ -137,7 +138,7 @@ func TestWeeks02AnAnswerThatBreaksOff(t *testing.T) {
 			return
 		}
 		conn := l.reader.link.conn()
-		if asked%2 == 1 { // some were named before
+		if asked%2 == 1 { // some channels were answered before
 			got, err := l.reader.fetch(t.Context(), a.stream, getRequest{MultiLast: q.MultiLast[:1]})
 			if err != nil {
 				t.Error(err)

@@ -11,7 +11,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// A server without a cluster takes an edit to several copies and keeps one.
+// TestMoreCopiesThanAServerKeepsAreRefused: a server without a cluster accepts an edit to several replicas
+// and keeps one. Retain and Open refuse more replicas than the server keeps.
 func TestMoreCopiesThanAServerKeepsAreRefused(t *testing.T) {
 	t.Parallel()
 	s := node(t, t.TempDir())
@@ -42,7 +43,8 @@ func TestMoreCopiesThanAServerKeepsAreRefused(t *testing.T) {
 	}
 }
 
-// A stream may have been edited so.
+// TestCopiesAreThoseThatThereAre: the number of replicas is that of the stream at work, even if the stream's
+// configuration was edited to another number.
 func TestCopiesAreThoseThatThereAre(t *testing.T) {
 	s := node(t, t.TempDir())
 	l := open(t, options(s))

@@ -10,9 +10,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// TestTrust06BatchesThatAreBegunAndNotEnded: who may publish begins as many batches as the server
-// takes in, and ends none. What gateways publish together is stored all the same, and what they
-// publish alone never waits.
+// TestTrust06BatchesThatAreBegunAndNotEnded: a raw publisher begins as many atomic batches as the server
+// allows, and ends none. Batches of gateways are stored nevertheless, and their single events never wait.
 func TestTrust06BatchesThatAreBegunAndNotEnded(t *testing.T) {
 	s := listening(t)
 	said := &lines{}

@@ -15,8 +15,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// TestWayIn04TheTimeIsDividedAmongAddresses: the first addresses of a name may be dead; all of them
-// together take no longer than one may.
+// TestWayIn04TheTimeIsDividedAmongAddresses: the first addresses of a name may be dead. All of them together
+// take no longer than the time-out for one.
 func TestWayIn04TheTimeIsDividedAmongAddresses(t *testing.T) {
 	const timeout = time.Hour
 	s, _ := external(t)
@@ -79,8 +79,8 @@ func TestWayIn04TheTimeIsDividedAmongAddresses(t *testing.T) {
 	}
 }
 
-// TestWayIn04NamesAreLookedUp: what the library would look up is looked up, within the time, and nothing
-// else.
+// TestWayIn04NamesAreLookedUp: names that the library would look up are looked up, within the time-out, and
+// nothing else is.
 func TestWayIn04NamesAreLookedUp(t *testing.T) {
 	fails := errors.New("no server for names")
 	dial := func(o nats.Options, address string) (looked bool, err error) {
@@ -112,7 +112,7 @@ func TestWayIn04NamesAreLookedUp(t *testing.T) {
 			t.Errorf("%+v: looked up %v: %v", c, looked, err)
 		}
 	}
-	// The whole way, with names as the system knows them.
+	// The whole dial, with a name that the system resolves.
 	s, opt := external(t)
 	opt.URLs = []string{strings.Replace(s.ClientURL(), "127.0.0.1", "localhost", 1)}
 	publishText(t, open(t, opt), "c", "1")

@@ -17,26 +17,27 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// copies answer for a log of one copy as several would.
+// copies answers for a log with one replica as several replicas would.
 type copies struct {
 	t      *testing.T
 	reader reader
 	conn   *nats.Conn
 	real   string
 	stream string
-	// mine are the offsets of the channel, and removed is below which the leader has removed its messages.
+	// mine holds the offsets of the channel. The leader has removed the channel's messages below removed.
 	mine    []uint64
 	removed atomic.Uint64
-	// lag says up to where the copy is that answers the nth direct get, and asked how many there were.
+	// lag returns the last offset that the replica has which answers the nth direct get. asked counts the
+	// direct gets.
 	lag   atomic.Pointer[func(n int64) uint64]
 	asked atomic.Int64
 }
 
-// current is a copy that lacks nothing.
+// current is the lag of a replica that lacks nothing.
 const current = math.MaxUint64
 
-// differing is a channel of a log whose copies differ. Its offsets are given. What it knows of the number of copies
-// is not overwritten by who looks after the log.
+// differing returns a channel with the given offsets of a log whose replicas differ. The audit does not
+// overwrite its number of replicas.
 func differing(t *testing.T, l *Log, channel string, mine []uint64) (span, *copies) {
 	t.Helper()
 	s, err := l.span("a", channel)
@@ -61,7 +62,7 @@ func differing(t *testing.T, l *Log, channel string, mine []uint64) (span, *copi
 	return s, c
 }
 
-// differ has direct gets answered by other copies, from the first one on.
+// differ sets the replicas that answer direct gets, and counts these from the first one again.
 func (c *copies) differ(lag func(n int64) uint64) {
 	c.lag.Store(&lag)
 	c.asked.Store(0)
@@ -85,7 +86,7 @@ func (c *copies) asks(m *nats.Msg) (q getRequest) {
 	return q
 }
 
-// leader answers as one that has removed something. The stream still has it.
+// leader answers as a leader that has removed messages, although the stream still has them.
 func (c *copies) leader(m *nats.Msg) {
 	q, removed := c.asks(m), c.removed.Load()
 	switch {
@@ -99,7 +100,7 @@ func (c *copies) leader(m *nats.Msg) {
 	c.forward(m, m.Reply, q)
 }
 
-// direct answers as the copy whose turn it is.
+// direct answers as the replica whose turn it is.
 func (c *copies) direct(m *nats.Msg) {
 	q, known := c.asks(m), (*c.lag.Load())(c.asked.Add(1))
 	if known == current {
@@ -135,13 +136,13 @@ func (c *copies) direct(m *nats.Msg) {
 	c.forward(m, inbox, q)
 }
 
-// event is where a message of a channel is, and since when.
+// event is a message's offset and time.
 type event struct {
 	offset uint64
 	time   time.Time
 }
 
-// amongOthers publishes events of a channel, in heaps among those of others.
+// amongOthers publishes events of a channel, in groups among those of other channels.
 func amongOthers(t *testing.T, l *Log, rnd *rand.Rand, n int) (all []event, offsets []uint64) {
 	t.Helper()
 	for have := 0; have < n; {
@@ -169,7 +170,7 @@ func amongOthers(t *testing.T, l *Log, rnd *rand.Rand, n int) (all []event, offs
 	}
 }
 
-// selected is what a query selects of all events.
+// selected returns the offsets that a query selects of all events.
 func selected(all []event, q broker.Query) (out []uint64, more bool) {
 	for _, e := range all {
 		if e.offset >= q.From && (q.To == 0 || e.offset <= q.To) &&
@@ -184,7 +185,7 @@ func selected(all []event, q broker.Query) (out []uint64, more bool) {
 	return out[:min(len(out), q.Limit)], more
 }
 
-// anyQuery has any bounds within the events.
+// anyQuery returns a query with random bounds within the events.
 func anyQuery(rnd *rand.Rand, all []event) broker.Query {
 	q := broker.Query{NewestFirst: rnd.IntN(2) == 0, Limit: 1 + rnd.IntN(100)}
 	if rnd.IntN(2) == 0 {
@@ -209,9 +210,10 @@ func anyQuery(rnd *rand.Rand, all []event) broker.Query {
 	return q
 }
 
-// TestTime05PagesOfCopiesThatDiffer: of the answers that make a page some are of a copy that is behind. A page back
-// from a bound lacked its newest events, one with a lower time and an upper bound had none, and others were shorter
-// than asked for. Whatever is asked for, and whoever answers which part of it, a page is what the leader has.
+// TestTime05PagesOfCopiesThatDiffer: some of the answers that make up a page come from a replica that is
+// behind. Before, a page back from a bound lacked its newest events, one with a lower time and an upper bound
+// had none, and others were shorter than requested. Whatever is requested, and whichever replica answers
+// which part, a page is what the leader has.
 func TestTime05PagesOfCopiesThatDiffer(t *testing.T) {
 	const seed = 7
 	t.Log("seed ", seed)
@@ -251,7 +253,8 @@ func TestTime05PagesOfCopiesThatDiffer(t *testing.T) {
 	}
 }
 
-// chosen is a page, however long that takes. Sooner or later all copies have everything.
+// chosen reads a page and repeats that while the replicas contradict each other. Sooner or later all replicas
+// have everything.
 func chosen(t *testing.T, s span, q broker.Query) *broker.Page {
 	t.Helper()
 	for {
@@ -265,9 +268,9 @@ func chosen(t *testing.T, s span, q broker.Query) *broker.Page {
 	}
 }
 
-// TestTime05APageBackIsFull, whichever of the answers that it is found by came from a copy that is behind. How
-// many messages follow its two bounds was taken from two copies that differed, so it was looked for too near to its
-// upper bound, and had one event instead of 300.
+// TestTime05APageBackIsFull: a page back is full, whichever of the answers needed for it came from a replica
+// that is behind. Before, the numbers of messages after its two bounds were taken from two replicas that
+// differed, so the search began too near to its upper bound, and the page had one event instead of 300.
 func TestTime05APageBackIsFull(t *testing.T) {
 	l, _ := long(t, -1)
 	all, offsets := amongOthers(t, l, rand.New(rand.NewPCG(9, 1)), 1200)
@@ -290,8 +293,8 @@ func TestTime05APageBackIsFull(t *testing.T) {
 	}
 }
 
-// TestTime05WhatWasRemovedIsNotShownAgain: copies that are behind still have what their leader removed, a part of a
-// channel or all of it. They answered, and were believed.
+// TestTime05WhatWasRemovedIsNotShownAgain: replicas that are behind still have messages that their leader
+// removed, a part of a channel or all of it. Before, their answers were believed.
 func TestTime05WhatWasRemovedIsNotShownAgain(t *testing.T) {
 	const seed = 8
 	t.Log("seed ", seed)
@@ -343,8 +346,8 @@ func TestTime05WhatWasRemovedIsNotShownAgain(t *testing.T) {
 	}
 }
 
-// TestTime01APurgeRemovesWhatACopyDoesNotHaveYet: the messages are weighed first, and if the copy that answered had
-// none of them, nothing was removed. The purge was answered all the same.
+// TestTime01APurgeRemovesWhatACopyDoesNotHaveYet: a purge first measures the messages. Before, if the replica
+// that answered had none of them, nothing was removed, and the purge succeeded all the same.
 func TestTime01APurgeRemovesWhatACopyDoesNotHaveYet(t *testing.T) {
 	l, _ := long(t, -1)
 	got, err := numbered(l, "mine", 0, 3)

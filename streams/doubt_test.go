@@ -12,8 +12,9 @@ import (
 	"github.com/sluicehq/sluice/broker/follow"
 )
 
-// TestWeeks01WhatWasPurgedBeforeItCame is told: the next event says that the channel had
-// nothing before it, which is true. Where nothing may have been missed nobody is told anything.
+// TestWeeks01WhatWasPurgedBeforeItCame: a missed event that was purged is reported as a gap, although the
+// next event truthfully says that the channel had nothing before it. If nothing can have been missed, no gap
+// is reported.
 func TestWeeks01WhatWasPurgedBeforeItCame(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -88,15 +89,15 @@ func TestWeeks01WhatWasPurgedBeforeItCame(t *testing.T) {
 	}
 }
 
-// TestWeeks01WhatWasRemovedBeforeAnythingCame: a channel in which nothing has come yet has no message
-// whose absence would prove that others are missing. Those that were removed while nothing came live
-// were told to nobody.
+// TestWeeks01WhatWasRemovedBeforeAnythingCame: a channel without a delivered event has no message whose
+// absence would prove that others are missing. Before, events that were removed while no live messages came
+// were not reported to its subscribers.
 func TestWeeks01WhatWasRemovedBeforeAnythingCame(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name         string
 		purge, upset bool
-		leader       bool // is asked, in place of any copy
+		leader       bool // is asked instead of any replica
 		gaps         int
 	}{
 		{"nothing was removed", false, true, false, 0},
@@ -135,7 +136,7 @@ func TestWeeks01WhatWasRemovedBeforeAnythingCame(t *testing.T) {
 				}
 			}
 			f.Lock()
-			f.sound = min(f.sound, a.upset.Load()) // whatever the log itself noticed
+			f.sound = min(f.sound, a.upset.Load()) // the log itself may have noticed something
 			if !c.upset {
 				f.sound = a.upset.Load()
 			}
@@ -168,9 +169,9 @@ func TestWeeks01WhatWasRemovedBeforeAnythingCame(t *testing.T) {
 	}
 }
 
-// TestWeeks01ACopyThatContradictsItsLeader: copies of a stream whose limits were edited may have other
-// messages at the same places. What such a copy said was delivered, a second time at another place,
-// although the leader had just been asked and had what was delivered before.
+// TestWeeks01ACopyThatContradictsItsLeader: replicas of a stream whose limits were edited may have other
+// messages at the same offsets. Before, the answer of such a replica was delivered, a second time at another
+// offset, although the leader had just been asked and had what was delivered before.
 func TestWeeks01ACopyThatContradictsItsLeader(t *testing.T) {
 	l := open(t, options(node(t, t.TempDir())))
 	var offset uint64
@@ -209,8 +210,8 @@ func TestWeeks01ACopyThatContradictsItsLeader(t *testing.T) {
 	}
 }
 
-// TestWeeks01BehindANewLifeTheLeaderSpeaksFirst: a copy with other places than the leader was believed
-// there, which began the next life.
+// TestWeeks01BehindANewLifeTheLeaderSpeaksFirst: after a new epoch the leader is asked first. Before, a
+// replica with other offsets than the leader was believed there, which began yet another epoch.
 func TestWeeks01BehindANewLifeTheLeaderSpeaksFirst(t *testing.T) {
 	for _, c := range []struct {
 		copies int64
@@ -245,8 +246,8 @@ func TestWeeks01BehindANewLifeTheLeaderSpeaksFirst(t *testing.T) {
 	}
 }
 
-// TestWhatWasHeldProvesNothingAfterwards: live messages may have been missed since the repair
-// began. Then that nothing came before the next one proves nothing.
+// TestWhatWasHeldProvesNothingAfterwards: live messages may have been missed since the repair began. Then a
+// held message that says that nothing came before it proves nothing.
 func TestWhatWasHeldProvesNothingAfterwards(t *testing.T) {
 	f := alone(t, broker.Position{Epoch: "e", Offset: 10}, &sink{})
 	f.Lock()
@@ -296,9 +297,9 @@ func TestAbsence(t *testing.T) {
 	}
 }
 
-// TestARepairEndsWhereTheChannelWasPurged: one held message says that nothing came before it,
-// and one before it that something did. The repair took the first for a proof and began
-// again because of the second, for ever.
+// TestARepairEndsWhereTheChannelWasPurged: one held message says that nothing came before it, and an earlier
+// one that something did. Before, the repair took the first for a proof and began again because of the
+// second, for ever.
 func TestARepairEndsWhereTheChannelWasPurged(t *testing.T) {
 	f := alone(t, broker.Position{Epoch: "e", Offset: 10}, &sink{})
 	f.Lock()

@@ -13,7 +13,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// What a gateway writes is what every gateway reads, whatever the texts hold.
+// TestEventsSurviveTheirHeaders: an event that a gateway writes is read by every gateway as it was, whatever
+// its texts contain.
 func TestEventsSurviveTheirHeaders(t *testing.T) {
 	text := rapid.StringN(0, 20, 200)
 	rapid.Check(t, func(t *rapid.T) {
@@ -33,7 +34,7 @@ func TestEventsSurviveTheirHeaders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// As it comes from the server: parsed from lines.
+		// The header as the server sends it: parsed from lines.
 		for key, values := range m.Header {
 			for _, v := range values {
 				if strings.ContainsAny(v, "\r\n\x00") || v != strings.TrimSpace(v) {
@@ -51,8 +52,8 @@ func TestEventsSurviveTheirHeaders(t *testing.T) {
 	})
 }
 
-// Whatever somebody publishes raw, what comes of it is an event within all limits,
-// or one that is skipped with a reason and holds no data.
+// FuzzDecodeMessage: whatever a raw publisher sends is decoded to an event within all limits, or to one that
+// is skipped with a reason and has no data.
 func FuzzDecodeMessage(f *testing.F) {
 	f.Add("Event", "tick", "Tags", `{"a":"b"}`, []byte(`{"x":1}`))
 	f.Add("Conflation-Key", `"\x00"`, "Extras", `{"headers":{}}`, []byte("plain"))
@@ -81,7 +82,7 @@ func FuzzDecodeMessage(f *testing.F) {
 	})
 }
 
-// Whoever may sign in may also speak.
+// TestTheLongestUserIDTravels: client events of a user with the longest id that may sign in are not skipped.
 func TestTheLongestUserIDTravels(t *testing.T) {
 	ev := broker.Event{Name: "client-e", Data: []byte("{}"), UserID: strings.Repeat("🙂", 128), Origin: broker.OriginClient}
 	m, err := encode("ch.app.c", &ev, "id")
@@ -93,7 +94,8 @@ func TestTheLongestUserIDTravels(t *testing.T) {
 	}
 }
 
-// Of tags of one name the first counts, as in bodies of the HTTP API.
+// TestOfTagsOfOneNameTheFirstCounts: of several tags with one name the first counts, as in bodies of the HTTP
+// API.
 func TestOfTagsOfOneNameTheFirstCounts(t *testing.T) {
 	for text, want := range map[string]map[string]string{
 		`{"a":"x","b":"y"}`:                      {"a": "x", "b": "y"},

@@ -11,13 +11,13 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// counting is a sink that counts.
+// counting is a sink that counts publications.
 type counting struct{ n int }
 
 func (s *counting) Publication(*broker.Publication) { s.n++ }
 func (s *counting) Gap(broker.Gap)                  {}
 
-// liveMessages are n messages as the server repeats them, one after the other.
+// liveMessages returns n consecutive messages as the server republishes them.
 func liveMessages(n int) []*nats.Msg {
 	data := []byte(strings.Repeat("x", 200))
 	at := time.Unix(1000, 0)
@@ -31,7 +31,7 @@ func liveMessages(n int) []*nats.Msg {
 	return out
 }
 
-// BenchmarkReceive is what one live message costs from the queue to the sink.
+// BenchmarkReceive measures one live message from the queue to the sink.
 func BenchmarkReceive(b *testing.B) {
 	sk := &counting{}
 	f := alone(b, broker.Position{Epoch: "e"}, sk)

@@ -8,8 +8,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// All streams are told with what they hold, those beside the log as well, and one that is gone
-// is told with why nothing is known of it.
+// TestRun05HoldingsOfTheLog: all streams are listed with what they hold, those beside the log as well, and a
+// missing stream is listed with the reason why nothing is known of it.
 func TestRun05HoldingsOfTheLog(t *testing.T) {
 	s := node(t, t.TempDir())
 	l := open(t, options(s))

@@ -15,7 +15,7 @@ import (
 	"github.com/sluicehq/sluice/streams/embedded"
 )
 
-// wire is a connection to a NATS server that sends what no client library would.
+// wire is a raw connection to a NATS server that sends what no client library would.
 type wire struct {
 	t    testing.TB
 	conn net.Conn
@@ -46,7 +46,7 @@ func (w *wire) send(text string) {
 	}
 }
 
-// until reads lines up to one that begins with a text.
+// until reads lines up to one that begins with prefix, and returns that.
 func (w *wire) until(prefix string) string {
 	w.t.Helper()
 	_ = w.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
@@ -64,8 +64,8 @@ func (w *wire) until(prefix string) string {
 	}
 }
 
-// publish sends a message with a block of header bytes and waits for the answer of the
-// log, which it returns. A refusal has the word error.
+// publish sends a message with a header block, waits for the log's answer and returns it. A refusal contains
+// the word error.
 func (w *wire) publish(subject, block, data string) string {
 	w.t.Helper()
 	w.send(fmt.Sprintf("HPUB %s acks %d %d\r\n%s%s\r\n", subject, len(block), len(block)+len(data), block, data))
@@ -79,7 +79,7 @@ func (w *wire) publish(subject, block, data string) string {
 	}
 }
 
-// listening is an embedded server that anybody can reach.
+// listening starts an embedded server that any client can reach.
 func listening(t testing.TB) *embedded.Server {
 	t.Helper()
 	s, err := embedded.Start(context.Background(), embedded.Options{Port: -1, StoreDir: t.TempDir()})
@@ -90,14 +90,14 @@ func listening(t testing.TB) *embedded.Server {
 	return s
 }
 
-// hostileBlock is a header block and what must become of its message.
+// hostileBlock is a header block with the expected fate of its message.
 type hostileBlock struct {
 	name, block string
 	// reads says that the event is delivered.
 	reads bool
 }
 
-// forgedLines are the headers of the server, as a publisher would make them up.
+// forgedLines returns the server's headers as a publisher would forge them.
 func forgedLines(channel string, sequence uint64) string {
 	return fmt.Sprintf("Nats-Stream: %s\r\nNats-Subject: %s\r\nNats-Sequence: %d\r\nNats-Time-Stamp: 2038-01-01T00:00:00Z\r\nNats-Last-Sequence: %d\r\nNats-Num-Pending: 0\r\n",
 		StreamOf("app-1"), SubjectOf("app-1", channel), sequence, sequence-1)
@@ -148,8 +148,8 @@ func TestTrust01HeadersThatCannotBeRead(t *testing.T) { blocksAreHarmless(t, "Tr
 
 func TestTrust03ForgedPlaces(t *testing.T) { blocksAreHarmless(t, "Trust03") }
 
-// TestTrust02UnreadableNewestMessages: what stands last in a channel is no reason not to
-// serve it, whoever comes.
+// TestTrust02UnreadableNewestMessages: an unreadable newest message does not keep a channel from being
+// served.
 func TestTrust02UnreadableNewestMessages(t *testing.T) {
 	s := listening(t)
 	opt := Options{ConnectOptions: s.ConnectOptions(), Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: 1000}}}
@@ -168,9 +168,9 @@ func TestTrust02UnreadableNewestMessages(t *testing.T) {
 	}
 }
 
-// blocksAreHarmless publishes blocks that no client library would send, each between two
-// ordinary events. Live, by page, and after a restart everybody sees the ordinary ones and
-// the place of the odd one, at once, and nobody else notices.
+// blocksAreHarmless publishes header blocks that no client library would send, each between two ordinary
+// events. Live, by page and after a restart, readers get the ordinary events and the offset of the odd one,
+// without delay, and other channels are not affected.
 func blocksAreHarmless(t *testing.T, kind string) {
 	of := func(channel string) []hostileBlock {
 		return slices.DeleteFunc(hostileBlocks(channel), func(b hostileBlock) bool { return !strings.HasPrefix(b.name, kind) })
@@ -210,7 +210,7 @@ func blocksAreHarmless(t *testing.T, kind string) {
 			}
 		})
 	}
-	// Another gateway comes, and finds what is stored.
+	// Another gateway starts and reads what is stored.
 	again := open(t, opt)
 	for i, b := range blocks {
 		channel := fmt.Sprint("c", i)
@@ -223,7 +223,7 @@ func blocksAreHarmless(t *testing.T, kind string) {
 		publishText(t, again, channel, "later")
 		awaitTexts(t, got, []string{"later"})
 	}
-	// The newest message of a channel is an odd one when somebody attaches.
+	// The newest message of a channel is an odd one when a sink attaches.
 	for i := range blocks {
 		channel := fmt.Sprint("c", i)
 		raw.publish(SubjectOf("app-1", channel), of(channel)[i].block, "odd")
@@ -251,8 +251,9 @@ func blocksAreHarmless(t *testing.T, kind string) {
 	}
 }
 
-// TestAValueEndsWhereItsPublisherEndsIt: the server takes the last two bytes of a block for its end and puts its own lines
-// there. Nobody is given these as a part of what was published, live, by page or at a gateway that comes later.
+// TestAValueEndsWhereItsPublisherEndsIt: the server takes the last two bytes of a header block for its end
+// and puts its own lines there. These lines must not appear as a part of the publisher's values, whether
+// live, by page or at a gateway that starts later.
 func TestAValueEndsWhereItsPublisherEndsIt(t *testing.T) {
 	s := listening(t)
 	opt := Options{ConnectOptions: s.ConnectOptions(), Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: 1000}}}
@@ -319,7 +320,7 @@ func publishText(t testing.TB, l *Log, channel, text string) {
 	}
 }
 
-// texts are the data of publications; a skipped one has none, and a reason.
+// texts returns the data of publications. A skipped one must have no data and a reason.
 func texts(t testing.TB, all []*broker.Publication) []string {
 	t.Helper()
 	out := make([]string, len(all))
@@ -344,8 +345,8 @@ func awaitTexts(t *testing.T, s *sink, want []string) {
 	}
 }
 
-// checkHistory reads a channel in every way there is. What was seen live must have the
-// same places and reasons there.
+// checkHistory reads a channel in every possible way. Events seen live must have the same offsets and skip
+// reasons there.
 func checkHistory(t *testing.T, l *Log, channel string, live *sink, want []string) {
 	t.Helper()
 	read := func(what string, page *broker.Page, err error) []*broker.Publication {
@@ -388,9 +389,9 @@ func checkHistory(t *testing.T, l *Log, channel string, live *sink, want []strin
 	}
 }
 
-// TestTrust04AnswersWhereOnlyGatewaysWrite: the log answers a publish with the rights of the
-// server. At the embedded one nobody can point that at the table, the epochs, the orders, the
-// queues or the live subjects.
+// TestTrust04AnswersWhereOnlyGatewaysWrite: the log answers a publish with the rights of the server. At the
+// embedded server no publisher can direct that answer to the table, the epochs, the orders, the queues or the
+// live subjects.
 func TestTrust04AnswersWhereOnlyGatewaysWrite(t *testing.T) {
 	s := listening(t)
 	opt := Options{ConnectOptions: s.ConnectOptions(), Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}}}}

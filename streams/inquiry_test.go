@@ -12,14 +12,14 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// TestWeeks01ACopyThatIsBehindRemovedNothing: a copy that lacks what was delivered last, after live messages
-// may have been missed, was taken for a purge when other channels had gone on. Subscribers were told of
-// a gap and sent away, though the log had everything.
+// TestWeeks01ACopyThatIsBehindRemovedNothing: live messages may have been missed, and a replica lacks the
+// last delivered message. Before, that was taken for a purge when other channels had gone on: subscribers
+// were told of a gap and sent away, though the log had everything.
 func TestWeeks01ACopyThatIsBehindRemovedNothing(t *testing.T) {
 	for _, c := range []struct {
 		name         string
 		upset, purge bool
-		// missed is an event that did not come, next one that did.
+		// missed is a live event that was lost, next one that came.
 		missed, next bool
 		gaps, got    int
 	}{
@@ -57,13 +57,13 @@ func TestWeeks01ACopyThatIsBehindRemovedNothing(t *testing.T) {
 				}
 				return got[0].Offset
 			}
-			publish("other") // the stream reaches back beyond the channel
+			publish("other") // makes the stream reach back beyond the channel
 			seen := publish("c")
 			awaitTrue(t, "it has come", func() bool { got, _ := sk.all(); return len(got) == 1 })
 			f := l.followers(a)[0]
 			upset := a.upset.Load()
 			f.Lock()
-			f.sound = upset // whatever the log itself noticed
+			f.sound = upset // the log itself may have noticed something
 			f.Unlock()
 			lose.Store(true)
 			publish("other")
@@ -108,7 +108,7 @@ func TestWeeks01ACopyThatIsBehindRemovedNothing(t *testing.T) {
 				return f.Following()
 			})
 			if c.missed && !c.purge {
-				f.catchUp(seen+2, seen, a.upset.Load()) // as another copy has it
+				f.catchUp(seen+2, seen, a.upset.Load()) // as another replica has it
 			}
 			awaitTrue(t, "all has come", func() bool { got, _ := sk.all(); return len(got) >= c.got })
 			if _, gaps := sk.all(); gaps != c.gaps {

@@ -28,7 +28,7 @@ func inspected(t *testing.T, s *server.Server, use Use) *Inspection {
 	return i
 }
 
-// state is everything that JetStream has: what an inspection must not change.
+// state returns all of JetStream's state, which an inspection must not change.
 func state(t *testing.T, s *server.Server) string {
 	t.Helper()
 	c, err := nats.Connect(s.ClientURL(), nats.UserInfo("operator", "p"), nats.Timeout(time.Minute))
@@ -57,7 +57,8 @@ func state(t *testing.T, s *server.Server) string {
 	return string(text)
 }
 
-// whole is what docs/operations.md grants to gateways, by direction.
+// whole holds the permissions that docs/operations.md grants to gateways: publish under true, subscribe under
+// false.
 var whole = map[bool][]string{
 	true: {"ch.>", "ep.>", "gw.>", "work.>", "$KV.>", "$JS.ACK.WORK.>", "$JS.API.INFO", "$JS.API.DIRECT.GET.>", "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.NAMES",
 		"$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*", "$JS.API.STREAM.MSG.GET.*", "$JS.API.STREAM.PURGE.*", "$JS.API.CONSUMER.*.WORK", "$JS.API.CONSUMER.*.WORK.>", "$JS.API.CONSUMER.MSG.NEXT.WORK.*"},
@@ -75,8 +76,8 @@ func grants(publish, subscribe []string) string {
 	return `authorization {users: [{user: operator, password: p}, {user: u, password: p, permissions: {publish: ` + list(publish) + `, subscribe: ` + list(subscribe) + `}}]}`
 }
 
-// TestRun04EveryPermissionThatIsMissingIsNamed takes away one grant after the other, and looks
-// that nothing has changed for it, with the streams there and without.
+// TestRun04EveryPermissionThatIsMissingIsNamed removes one grant after the other: the inspection names it and
+// changes nothing, with the streams present and without.
 func TestRun04EveryPermissionThatIsMissingIsNamed(t *testing.T) {
 	s, opt := guarded(t, grants(whole[true], whole[false]))
 	use := Use{Counters: true, Work: true}
@@ -130,7 +131,7 @@ func isDenied(i *Inspection, publish bool, grant string) bool {
 	return slices.ContainsFunc(i.Denied, func(d Denial) bool { return d.Publish == publish && d.Grant == grant && d.For != "" })
 }
 
-// TestRun04AnInspectionTellsWhatIsThere: settings that somebody changed, limits, room, clocks.
+// TestRun04AnInspectionTellsWhatIsThere: an inspection reports edited settings, limits, room and clocks.
 func TestRun04AnInspectionTellsWhatIsThere(t *testing.T) {
 	s, _ := guarded(t, `max_payload: 100000
 accounts {A {jetstream {max_streams: 9, max_file: 1073741824}, users: [{user: u, password: p}, {user: operator, password: p}]}}`)

@@ -10,8 +10,8 @@ import (
 	"github.com/sluicehq/sluice/broker/follow"
 )
 
-// TestTrust01LostMessagesConcernTheirAppAlone: each live message for which there was no room disturbed all
-// apps, had all of them compared and the whole table read again.
+// TestTrust01LostMessagesConcernTheirAppAlone: before, each live message for which there was no room
+// disturbed all apps, and had all of them compared and the whole table read again.
 func TestTrust01LostMessagesConcernTheirAppAlone(t *testing.T) {
 	server := node(t, t.TempDir())
 	opt := options(server)
@@ -46,8 +46,8 @@ func TestTrust01LostMessagesConcernTheirAppAlone(t *testing.T) {
 	}
 }
 
-// TestTrust01UpsettingAnAppCostsTheSameEachTime: behind 1,024 times all that was remembered was collected
-// and searched.
+// TestTrust01UpsettingAnAppCostsTheSameEachTime: before, after 1,024 times everything remembered was
+// collected and searched.
 func TestTrust01UpsettingAnAppCostsTheSameEachTime(t *testing.T) {
 	h := &horizon{}
 	times := uint64(0)
@@ -60,7 +60,7 @@ func TestTrust01UpsettingAnAppCostsTheSameEachTime(t *testing.T) {
 	for range 4 * maxCalm {
 		upset()
 	}
-	// A lock that is watched over may note who holds it; a copy of what is remembered takes a dozen.
+	// A lock with a watchdog may record its holder; a copy of what is remembered takes a dozen allocations.
 	if n := testing.AllocsPerRun(2000, upset); n > 3 {
 		t.Errorf("it allocates %v times", n)
 	}

@@ -13,9 +13,9 @@ import (
 	"github.com/sluicehq/sluice/broker/brokertest"
 )
 
-// TestTrust07LargeMessagesOfOneApp: a publisher of the largest messages there may be does
-// not have the connection closed by which the channels of all apps are read, whichever way
-// his are read; and a page of them has a bound in bytes.
+// TestTrust07LargeMessagesOfOneApp: a publisher of messages of the maximum size does not get the connection
+// closed that reads the channels of all apps, in whichever way its messages are read. A page of them has a
+// bound in bytes.
 func TestTrust07LargeMessagesOfOneApp(t *testing.T) {
 	const large, channels, deep = 1000 << 10, 40, 16
 	s := listening(t)
@@ -64,8 +64,7 @@ func TestTrust07LargeMessagesOfOneApp(t *testing.T) {
 	}
 }
 
-// patientLog asks again where the log does not answer in time: on a busy machine an answer of some
-// megabytes may take longer.
+// patientLog repeats a read that timed out: on a busy machine an answer of some megabytes may take longer.
 type patientLog struct{ *Log }
 
 func (l patientLog) Read(ctx context.Context, app, channel string, q broker.Query) (*broker.Page, error) {

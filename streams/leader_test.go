@@ -11,8 +11,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// TestTime05ALeaderThatWasJustElected: it may not have applied what was acknowledged, so for a
-// moment nothing follows from what it does not have.
+// TestTime05ALeaderThatWasJustElected: a new leader may not have applied all acknowledged messages, so for a
+// moment nothing is concluded from what it lacks.
 func TestTime05ALeaderThatWasJustElected(t *testing.T) {
 	var l leadership
 	now := time.Now()
@@ -41,9 +41,9 @@ func TestTime05ALeaderThatWasJustElected(t *testing.T) {
 	}
 }
 
-// TestTime05NeedlessFailuresOfPositions: near the end of a leader a position that was good was told
-// to have expired, or to be unknown, because the new one had not applied it yet. Such an answer is
-// not believed until the leader is settled; then it is.
+// TestTime05NeedlessFailuresOfPositions: before, near the end of a leader a valid position was refused as
+// expired or unknown, because the new leader had not applied it yet. Such an answer is not believed until the
+// leader is settled; then it is.
 func TestTime05NeedlessFailuresOfPositions(t *testing.T) {
 	l := open(t, options(node(t, t.TempDir())))
 	var first, last broker.Position
@@ -70,7 +70,7 @@ func TestTime05NeedlessFailuresOfPositions(t *testing.T) {
 		want error
 	}{{"evicted", first, broker.ErrPositionExpired}, {"ahead", ahead, broker.ErrPositionUnknown}, {"good", last, nil}} {
 		for _, settled := range []bool{false, true} {
-			a.copies.Store(3) // as far as this question goes
+			a.copies.Store(3) // as far as this test needs it
 			a.leader.elected(time.Now().Add(-time.Hour))
 			want := c.want
 			if !settled {
@@ -84,7 +84,7 @@ func TestTime05NeedlessFailuresOfPositions(t *testing.T) {
 			}
 		}
 	}
-	// The state of a channel is not told either by one that may not have all of it.
+	// A leader that may lack messages does not report the state of a channel either.
 	a.copies.Store(3)
 	a.leader.elected(time.Now().Add(time.Hour))
 	if err := s.unless(nil); !errors.Is(err, errStale) {

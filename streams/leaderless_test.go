@@ -12,8 +12,9 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// TestTime05NobodyLeadsTheStream: then copies answer for the stream, each with what it has. What one that is
-// behind did not have was taken for something that is not there, at every door that asks for the stream.
+// TestTime05NobodyLeadsTheStream: without a leader, replicas answer for the stream, each with what it has.
+// Before, a message that the answering replica lacked was taken for one that does not exist, at every door
+// that asks for the stream.
 func TestTime05NobodyLeadsTheStream(t *testing.T) {
 	l := open(t, options(node(t, t.TempDir())))
 	var last broker.Position

@@ -10,14 +10,14 @@ import (
 	"github.com/sluicehq/sluice/broker/name"
 )
 
-// keeping are options with a limit of messages per channel.
+// keeping sets the limit of messages per channel of the first app.
 func keeping(o Options, n int64) Options {
 	o.Apps[0].MaxMessages = n
 	return o
 }
 
-// What a smaller limit removed must not look as if it had never existed when the limit
-// is raised, whoever lowered it and however.
+// TestTrust21RaisedLimits: messages that a smaller limit removed must not look as if they had never existed
+// when the limit is raised, whoever lowered it and however.
 func TestTrust21RaisedLimits(t *testing.T) {
 	const low, high = 3, 100
 	retain := func(t *testing.T, l *Log, n int64) {
@@ -43,7 +43,7 @@ func TestTrust21RaisedLimits(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name string
-		// change lowers the limit and raises it, and returns the log to ask.
+		// change lowers the limit, raises it, and returns the log to read from.
 		change func(t *testing.T, l *Log, reopen func(n int64, change ...func(*Options)) *Log) *Log
 	}{
 		{"while the log is open", func(t *testing.T, l *Log, _ func(int64, ...func(*Options)) *Log) *Log {
@@ -138,7 +138,7 @@ func TestTrust21RaisedLimits(t *testing.T) {
 			if page, err := after("c", all[8].Offset); err != nil || len(page.Publications) != 2 {
 				t.Errorf("after one that is kept: got %v, %v", page, err)
 			}
-			// A channel that never had so many was not cut.
+			// A channel that never had that many messages was not cut.
 			if page, err := after("few", 0); err != nil || len(page.Publications) != 1 {
 				t.Errorf("a channel with one event: got %v, %v", page, err)
 			}
@@ -146,7 +146,8 @@ func TestTrust21RaisedLimits(t *testing.T) {
 	}
 }
 
-// A limit that was never reached, or that was that of another stream, costs nothing.
+// TestTrust21LimitsThatCutNothing: a limit that was never reached, or that belonged to an earlier stream,
+// invalidates no position.
 func TestTrust21LimitsThatCutNothing(t *testing.T) {
 	s := node(t, t.TempDir())
 	l := open(t, keeping(options(s), 3))
@@ -191,14 +192,14 @@ func TestTrust21Smaller(t *testing.T) {
 	}
 }
 
-// An acknowledgement of a life that ends just then must not be noted in the next one,
-// where it would look like another lost tail.
+// TestTrust19LateAcknowledgementMakesNoSecondEpoch: an acknowledgement of an epoch that ends at that moment
+// must not be recorded in the next epoch, where it would look like another lost tail.
 func TestTrust19LateAcknowledgementMakesNoSecondEpoch(t *testing.T) {
 	var w witness
 	w.saw(500)
 	done := make(chan struct{})
 	w.stored(1000, func() bool {
-		// The life was judged to go on, and ends before the offset is noted.
+		// The epoch was judged to go on, and ends before the offset is recorded.
 		go func() {
 			defer close(done)
 			w.restart(10)

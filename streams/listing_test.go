@@ -16,11 +16,11 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// slowNames is a server that is asked for all subjects of a stream and answers when it may.
+// slowNames is a server that answers requests for all subjects of a stream only when it is allowed to.
 type slowNames struct {
 	log  *Log
 	conn *nats.Conn
-	// asked counts the requests, of each stream, and may has a token for each that may be answered.
+	// asked counts the requests by stream. may holds a token for each request that may be answered.
 	mu    sync.Mutex
 	asked map[string]int
 	may   chan struct{}
@@ -32,7 +32,7 @@ func (s *slowNames) of(app string) int {
 	return s.asked[StreamOf(app)]
 }
 
-// settled waits until the server has counted all that it was asked before.
+// settled waits until the server has counted all earlier requests.
 func (s *slowNames) settled(t *testing.T) {
 	t.Helper()
 	const mark = "mark"
@@ -119,8 +119,9 @@ func namesSlowly(t *testing.T) *slowNames {
 	return s
 }
 
-// TestTrust02ListingsAskTheServerOnce: a hundred requests for the channels of an app were as many walks through
-// its stream at once, and nobody else was answered meanwhile, not even the gateway that renewed its lease.
+// TestTrust02ListingsAskTheServerOnce: before, a hundred requests for the channels of an app were as many
+// walks through its stream at once, and meanwhile no other request was answered, not even the renewal of a
+// gateway's lease.
 func TestTrust02ListingsAskTheServerOnce(t *testing.T) {
 	const many = 100
 	s := namesSlowly(t)
@@ -138,7 +139,7 @@ func TestTrust02ListingsAskTheServerOnce(t *testing.T) {
 		})
 	}
 	awaitTrue(t, "all of them wait", func() bool { return s.log.listings.Waiting() == many && s.of("app-1") > 0 })
-	// Another app waits for its turn, and gets it.
+	// The listing of another app waits for its turn, and gets it.
 	other := make(chan error, 1)
 	asking.Go(func() {
 		_, err := s.log.Channels(t.Context(), "app.2 ü", "")
@@ -160,8 +161,8 @@ func TestTrust02ListingsAskTheServerOnce(t *testing.T) {
 	}
 }
 
-// TestTrust02WhoLeavesLeavesNoRequestBehind: the server goes on with what it was asked, so nothing is asked on
-// top of it, however often clients come and go.
+// TestTrust02WhoLeavesLeavesNoRequestBehind: the server goes on with a request whose client has gone, so no
+// further request is sent on top of it, however often clients come and go.
 func TestTrust02WhoLeavesLeavesNoRequestBehind(t *testing.T) {
 	s := namesSlowly(t)
 	var asking sync.WaitGroup
@@ -185,10 +186,10 @@ func TestTrust02WhoLeavesLeavesNoRequestBehind(t *testing.T) {
 	}
 }
 
-// TestTrust02ASlowServerIsNotAskedAgain: what was asked before is still on its list.
+// TestTrust02ASlowServerIsNotAskedAgain: the earlier request is still queued at the server.
 func TestTrust02ASlowServerIsNotAskedAgain(t *testing.T) {
 	s := namesSlowly(t)
-	// The time may be over before the question is on its way, so it is given more until the server has heard one.
+	// The time-out may end before the request is sent, so it is doubled until the server has got one.
 	for s.log.reader.naming = time.Millisecond; s.of("app-1") == 0; s.log.reader.naming *= 2 {
 		if _, err := s.log.Channels(t.Context(), "app-1", ""); !errors.Is(err, broker.ErrUnavailable) {
 			t.Fatalf("a server that is slow: %v", err)
