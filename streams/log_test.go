@@ -62,7 +62,7 @@ func (c through) InProcessConn() (net.Conn, error) {
 	return c.gate.Wrap(conn), nil
 }
 
-// ask has the follower of a channel read it anew.
+// ask has the follower of a channel read the channel anew.
 func ask(l *Log, app, channel string, begin func(*follower)) {
 	for _, f := range l.followers(l.apps.Of(app)) {
 		if f.Channel != channel {

@@ -14,7 +14,7 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// sink keeps what a feed gives.
+// sink keeps the publications and gaps of a feed.
 type sink struct {
 	mu   sync.Mutex
 	got  []*broker.Publication
@@ -53,9 +53,8 @@ func awaitTrue(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// TestR3LostLiveMessages drops one live message in a hundred, doubles some and swaps
-// some, also the last ones of their channels. Everything arrives all the same, once and
-// in order.
+// TestR3LostLiveMessages drops one live message in a hundred, repeats some and swaps some, also the last ones
+// of their channels. Every event is delivered nevertheless, once and in order.
 func TestR3LostLiveMessages(t *testing.T) {
 	const channels, each = 8, 400
 	fault.Seeds(t, 3, func(t *testing.T, rnd *rand.Rand) {
@@ -159,7 +158,7 @@ func TestForgedHeaders(t *testing.T) {
 	}
 }
 
-// TestCutAnswers has the end of an answer go missing. It is an error, never a short page.
+// TestCutAnswers: an answer whose end is missing is an error, never a short page.
 func TestCutAnswers(t *testing.T) {
 	s := node(t, t.TempDir())
 	l := open(t, options(s))
@@ -169,7 +168,7 @@ func TestCutAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Somebody who answers in place of the server, and stops in the middle.
+	// This subscription answers in place of the server, and stops in the middle.
 	api := "CUT.API."
 	sub, err := l.feed.conn().Subscribe(api+"DIRECT.GET.>", func(m *nats.Msg) {
 		real, err := l.reader.fetch(t.Context(), StreamOf("app-1"), getRequest{Seq: 1, NextFor: SubjectOf("app-1", "c"), Batch: 5})
@@ -191,8 +190,8 @@ func TestCutAnswers(t *testing.T) {
 	}
 }
 
-// What was evicted before anything arrived is a gap like any other: the publication at
-// which the attachment began proves what follows it, or its absence shows.
+// TestEvictionBeforeTheFirstPublication: events evicted before any arrived are a gap like any other. The
+// publication at which the attachment began proves what follows it, or its absence shows the gap.
 func TestEvictionBeforeTheFirstPublication(t *testing.T) {
 	s := node(t, t.TempDir())
 	opt := options(s)

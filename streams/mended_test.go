@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// TestWeeks01WhatCannotBeConfirmedIsTriedAgain: settings that were put back are put in force again, also by a
-// server that is slow to answer.
+// TestWeeks01WhatCannotBeConfirmedIsTriedAgain: settings that were put back are sent again until they are
+// confirmed, also to a server that is slow to answer.
 func TestWeeks01WhatCannotBeConfirmedIsTriedAgain(t *testing.T) {
 	away := errors.New("away")
 	for name, c := range map[string]struct {

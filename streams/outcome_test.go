@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestTrust08OldFailuresDoNotKeepAGatewayUnready: whoever asks for readiness may keep the
-// writers away because of the answer, and then nothing would ever be stored again.
+// TestTrust08OldFailuresDoNotKeepAGatewayUnready: a load balancer may send no writes to a gateway that is not
+// ready, and then no success could ever clear the failure. So an old failure expires.
 func TestTrust08OldFailuresDoNotKeepAGatewayUnready(t *testing.T) {
 	l := open(t, options(node(t, t.TempDir())))
 	o := outcome{what: "storing"}

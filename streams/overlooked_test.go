@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// TestWeeks22EventsThatNobodyReadsAreCounted: what a raw publisher stored and nobody can be given was counted
-// only where the channel had subscribers.
+// TestWeeks22EventsThatNobodyReadsAreCounted: before, raw events that cannot be delivered were counted only
+// in channels with subscribers.
 func TestWeeks22EventsThatNobodyReadsAreCounted(t *testing.T) {
 	t.Parallel()
 	s := node(t, t.TempDir())
@@ -46,9 +46,9 @@ func TestWeeks22EventsThatNobodyReadsAreCounted(t *testing.T) {
 	}
 	raw("alone", "\xff", nil)
 	raw("alone", "x", nats.Header{"Event": []string{"pusher:error"}})
-	raw("my.channel", "\xff", nil) // counted among those that are no channel
+	raw("my.channel", "\xff", nil) // counted among the names that are no channel
 	counted(4)
-	// Whatever is read again would have been counted by the time at which the next one is.
+	// If an event were counted twice, it would have been by the time at which the next one is counted.
 	raw("alone", "\xff", nil)
 	counted(5)
 	if got := text.String(); !strings.Contains(got, "cannot be delivered were skipped") {
@@ -56,7 +56,7 @@ func TestWeeks22EventsThatNobodyReadsAreCounted(t *testing.T) {
 	}
 }
 
-// TestOverlookedEventsAreDue says which messages of a stream are looked at, and when.
+// TestOverlookedEventsAreDue tests which messages of a stream are checked, and when.
 func TestOverlookedEventsAreDue(t *testing.T) {
 	t.Parallel()
 	var o overlooked
@@ -65,15 +65,15 @@ func TestOverlookedEventsAreDue(t *testing.T) {
 		after        time.Duration
 		newest, from uint64
 	}{
-		{0, 1000, 0},                      // what was there before
+		{0, 1000, 0},                      // stored before the start
 		{time.Hour, 1000, 0},              // nothing new
 		{0, 1001, 1001},                   //
 		{time.Second, 1003, 0},            // too soon
 		{overlookedPause, 1003, 1002},     //
-		{overlookedPause, 1067, 1004},     // as many as may be
-		{overlookedPause, 1132, 1069},     // one is passed over
+		{overlookedPause, 1067, 1004},     // as many as are allowed at once
+		{overlookedPause, 1132, 1069},     // one is skipped
 		{overlookedPause, 90_000, 89_937}, //
-		{overlookedPause, 10, 0},          // made anew
+		{overlookedPause, 10, 0},          // a new stream
 		{overlookedPause, 11, 11},         //
 	} {
 		now = now.Add(step.after)

@@ -15,8 +15,8 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// TestWhatIsWorthWaitingFor: a server that may answer in a moment is waited for, and whoever asks is
-// told at once what waiting does not change.
+// TestWhatIsWorthWaitingFor: a request is repeated after errors that may pass in a moment. Errors that
+// waiting does not change are returned at once.
 func TestWhatIsWorthWaitingFor(t *testing.T) {
 	read := func(err error) error { return unavailable("reading the log", err) }
 	answered := func(code int, number jetstream.ErrorCode) error {
@@ -66,12 +66,12 @@ func TestWhatIsWorthWaitingFor(t *testing.T) {
 	}
 }
 
-// TestAReadWaits: by a clock of its own, a reading is repeated until somebody answers, and ends with
-// its caller, its log or its time.
+// TestAReadWaits: in synthetic time, a read is repeated until it is answered, and ends with its caller's
+// context, its log or its time-out.
 func TestAReadWaits(t *testing.T) {
 	away := unavailable("reading the log", nats.ErrNoResponders)
 	for name, c := range map[string]struct {
-		// answers is after which time somebody answers; takes is what each attempt takes.
+		// answers is the time after which an attempt succeeds; takes is how long each attempt takes.
 		answers, takes          time.Duration
 		canceled, ended, closed time.Duration
 		patience                time.Duration
@@ -118,8 +118,8 @@ func TestAReadWaits(t *testing.T) {
 	}
 }
 
-// TestSilenceEndsARequest: a request to which nobody answers ends soon, and one behind other answers has the
-// time for readings.
+// TestSilenceEndsARequest: a request without any answer ends soon. Once a first answer has come, the rest has
+// the whole time-out of a read.
 func TestSilenceEndsARequest(t *testing.T) {
 	for name, c := range map[string]struct {
 		timeout, comes, want time.Duration

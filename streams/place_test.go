@@ -14,13 +14,13 @@ import (
 
 var truePlace = place{stream: "CH_app", subject: "ch.app.c", offset: 7, prev: 5, pending: 3, time: time.Date(2026, 11, 25, 1, 2, 3, 4, time.UTC)}
 
-// onAPage is the block of a publisher's message on a page of several.
+// onAPage returns the header block of a publisher's message on a page of several messages.
 func onAPage(block string) []byte {
 	whole := composed([]byte(block), truePlace)
 	return fmt.Appendf(whole[:len(whole)-2], "Nats-Num-Pending: %d\r\nNats-Last-Sequence: %d\r\n\r\n", truePlace.pending, truePlace.prev)
 }
 
-// placeAfter is the place that the library's view of a publisher's block gives.
+// placeAfter returns the place that is read from a publisher's header block after the library has parsed it.
 func placeAfter(block string) (place, error) {
 	whole := onAPage(block)
 	h, err := nats.DecodeHeadersMsg(whole)
@@ -30,8 +30,8 @@ func placeAfter(block string) (place, error) {
 	return placeIn(h, len(whole), truePlace.stream, truePlace.subject)
 }
 
-// FuzzPlace: whatever a publisher puts before the lines of the server, his message has its
-// true place, or none that is believed.
+// FuzzPlace: whatever a publisher puts before the server's header lines, the message gets its true place, or
+// none that is believed.
 func FuzzPlace(f *testing.F) {
 	for _, b := range hostileBlocks("c") {
 		f.Add(b.block)
@@ -54,7 +54,7 @@ func FuzzPlace(f *testing.F) {
 	})
 }
 
-// An ordinary publisher's message is read as it comes, without asking anybody again.
+// TestOrdinaryPlacesAreSeen: the place of an ordinary message is read without a further request.
 func TestOrdinaryPlacesAreSeen(t *testing.T) {
 	for name, block := range map[string]string{
 		"none":           "",
@@ -69,8 +69,8 @@ func TestOrdinaryPlacesAreSeen(t *testing.T) {
 	}
 }
 
-// FuzzBlocksOnAServer publishes blocks on a real server. Everybody sees the same of them,
-// live and by page, and the events around them arrive.
+// FuzzBlocksOnAServer publishes header blocks on a real server. Readers get the same, live and by page, and
+// the events around them arrive.
 func FuzzBlocksOnAServer(f *testing.F) {
 	for _, b := range hostileBlocks("c") {
 		f.Add(b.block)

@@ -7,7 +7,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// TestThePromiseSaysWhatHolds: of two copies both are needed to publish, which the word does not tell.
+// TestThePromiseSaysWhatHolds: the durability text names what the level alone does not, for example that with
+// two replicas both are needed to publish.
 func TestThePromiseSaysWhatHolds(t *testing.T) {
 	for _, c := range []struct {
 		copies      int

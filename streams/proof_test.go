@@ -31,7 +31,8 @@ func signed(t testing.TB, c *credentials, subject string) *nats.Msg {
 	return m
 }
 
-// A proof is good for one message in one channel of one app, and for nothing else.
+// TestTrust06AProofIsBoundToItsMessage: a proof is valid for one message in one channel of one app, and for
+// no other.
 func TestTrust06AProofIsBoundToItsMessage(t *testing.T) {
 	c := newCredentials("app", []Secret{"s1", "s2"})
 	believed := func(change func(m *nats.Msg)) bool {
@@ -82,8 +83,8 @@ func TestTrust06AProofIsBoundToItsMessage(t *testing.T) {
 	}
 }
 
-// TestTrust06ClaimsOfRawPublishers: what only a gateway may say is left out of what others
-// publish. The event stays.
+// TestTrust06ClaimsOfRawPublishers: headers that only a gateway may set are removed from events of raw
+// publishers. The event itself is delivered.
 func TestTrust06ClaimsOfRawPublishers(t *testing.T) {
 	s := listening(t)
 	opt := Options{ConnectOptions: s.ConnectOptions(), Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}}}}
@@ -136,7 +137,8 @@ func TestTrust06ClaimsOfRawPublishers(t *testing.T) {
 	}
 }
 
-// What is stored again because an edited stream misplaced it has another id, and is believed.
+// TestTrust06WhatIsStoredAgainIsBelieved: an event that is stored again because an edited stream misplaced it
+// has another id and a valid proof.
 func TestTrust06WhatIsStoredAgainIsBelieved(t *testing.T) {
 	s := listening(t)
 	l := open(t, Options{ConnectOptions: s.ConnectOptions(), Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}}}})
@@ -149,8 +151,8 @@ func TestTrust06WhatIsStoredAgainIsBelieved(t *testing.T) {
 	}
 }
 
-// TestTrust06RotatedSecrets: while both secrets are there everything is believed; without
-// the former one its events stay and their claims go.
+// TestTrust06RotatedSecrets: with both secrets every proof is valid. Without the former secret, its events
+// are delivered without their claims.
 func TestTrust06RotatedSecrets(t *testing.T) {
 	s := listening(t)
 	opt := func(secrets ...Secret) Options {
@@ -185,8 +187,8 @@ func TestTrust06RotatedSecrets(t *testing.T) {
 	}
 }
 
-// TestTrust05IdempotencyKeysOfOthers: no id that a raw publisher can think of is one of a
-// gateway, and his own keep their meaning.
+// TestTrust05IdempotencyKeysOfOthers: no id that a raw publisher can guess is that of a gateway, and the
+// publisher's own ids keep their meaning.
 func TestTrust05IdempotencyKeysOfOthers(t *testing.T) {
 	s := listening(t)
 	opt := Options{ConnectOptions: s.ConnectOptions(), Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}}}}
@@ -204,7 +206,7 @@ func TestTrust05IdempotencyKeysOfOthers(t *testing.T) {
 			}
 		}
 	}
-	// The log tells who asks what the last id was. Nothing follows from it for the next.
+	// The log tells anybody what the last id was. The next id cannot be derived from it.
 	var last [2]string
 	for i := range last {
 		publishText(t, l, "other", "without a key")
@@ -237,9 +239,9 @@ func TestTrust05IdempotencyKeysOfOthers(t *testing.T) {
 	}
 }
 
-// TestTrust05AnIdThatTheLogTold: the log tells a publisher the id of its last message, and
-// when it has forgotten that id he can claim it. The signed publish with the key of which it
-// was made is stored all the same, and once.
+// TestTrust05AnIdThatTheLogTold: the log tells a publisher the id of its last message, and once the log has
+// forgotten that id the publisher can use it. The signed publish with the key from which the id was made is
+// stored nevertheless, and once.
 func TestTrust05AnIdThatTheLogTold(t *testing.T) {
 	s := listening(t)
 	opt := Options{ConnectOptions: s.ConnectOptions(), Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}}}}
@@ -254,7 +256,7 @@ func TestTrust05AnIdThatTheLogTold(t *testing.T) {
 			told = append(told, ids.id(fmt.Sprintf("%s\x00%d", key, n)))
 		}
 		for i, id := range told[:min(claims, len(told))] {
-			// Some as they are, some with a proof that was seen elsewhere.
+			// Some are sent as they are, some with a proof copied from elsewhere.
 			proof := ""
 			if i%2 == 1 {
 				proof = "Proof: " + strings.Repeat("A", 22) + "\r\n"
@@ -272,7 +274,7 @@ func TestTrust05AnIdThatTheLogTold(t *testing.T) {
 			if i == 0 {
 				at = got[0]
 			}
-			// With more claims than that every publish is one of its own.
+			// With more claims than that, each publish is stored as an event of its own.
 			known := i > 0 && claims <= maxClaimed
 			if got[0].Duplicate != known || known && got[0].Offset != at.Offset {
 				t.Errorf("%d claims, publish %d: %+v, the first was %+v", claims, i, got[0], at)
@@ -285,8 +287,7 @@ func TestTrust05AnIdThatTheLogTold(t *testing.T) {
 	checkHistory(t, l, "c", nil, want)
 }
 
-// TestTrust06ControlHeadersOfJetStream: what JetStream does on behalf of headers it does
-// not do to the streams of apps.
+// TestTrust06ControlHeadersOfJetStream: JetStream's control headers have no effect on the streams of apps.
 func TestTrust06ControlHeadersOfJetStream(t *testing.T) {
 	s := listening(t)
 	opt := Options{ConnectOptions: s.ConnectOptions(), Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: 1000}}}
@@ -298,7 +299,7 @@ func TestTrust06ControlHeadersOfJetStream(t *testing.T) {
 	want := []string{"first"}
 	for _, c := range []struct {
 		lines string
-		// refused says that the log must not store it.
+		// refused says that the log must not store the message.
 		refused bool
 	}{
 		{"Nats-Rollup: sub", true},

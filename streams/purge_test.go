@@ -14,8 +14,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// A gateway that may not purge says at once which permission it lacks, and is as ready for
-// everything else as before.
+// TestTime01APermissionToPurgeThatIsMissing: a gateway without the permission to purge names that permission
+// at once, and stays ready.
 func TestTime01APermissionToPurgeThatIsMissing(t *testing.T) {
 	const config = `authorization {users: [{user: u, password: p, permissions: {publish: {allow: ">", deny: "$JS.API.STREAM.PURGE.CH_a"}}}]}`
 	s, _ := guarded(t, config)
@@ -41,7 +41,7 @@ func TestTime01APermissionToPurgeThatIsMissing(t *testing.T) {
 	}
 }
 
-// A stream that somebody configured to deny purges does so.
+// TestTime01AStreamThatDeniesPurges: a purge of a stream that is configured to deny purges is refused.
 func TestTime01AStreamThatDeniesPurges(t *testing.T) {
 	l := open(t, options(node(t, t.TempDir())))
 	if _, err := l.Publish(t.Context(), "app-1", broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e"}}); err != nil {
@@ -65,8 +65,9 @@ func TestTime01AStreamThatDeniesPurges(t *testing.T) {
 	}
 }
 
-// An event that was acknowledged and then purged is not lost, whichever gateway stored it and
-// whichever one purged it. One that somebody removes from the stream in another way is.
+// TestAPurgedEventIsNotTakenForALostOne: an event that was acknowledged and then purged does not count as
+// lost, whichever gateway stored it and whichever one purged it. An event that is removed from the stream in
+// another way does.
 func TestAPurgedEventIsNotTakenForALostOne(t *testing.T) {
 	s := node(t, t.TempDir())
 	one, other := open(t, options(s)), open(t, options(s))

@@ -20,7 +20,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// lines is a log that is written and read at the same time.
+// lines is a log output that may be written and read at the same time.
 type lines struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -38,7 +38,7 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-// guarded is a server with accounts; its user is u with the password p.
+// guarded starts a server with accounts; its user is u with the password p.
 func guarded(t *testing.T, config string) (*server.Server, *server.Options) {
 	t.Helper()
 	opt := parsed(t, config)
@@ -69,7 +69,7 @@ func parsed(t *testing.T, config string) *server.Options {
 	return opt
 }
 
-// silent is a JetStream that answers nothing.
+// silent is a JetStream that never answers.
 type silent struct {
 	jetstream.JetStream
 	asked chan struct{}
@@ -84,9 +84,9 @@ func (m silent) Stream(ctx context.Context, _ string) (jetstream.Stream, error) 
 	return nil, ctx.Err()
 }
 
-// TestWeeks01PermissionsComeBackWhileNobodyAnswers: without permission for the subjects of answers
-// every look at a bucket took its whole time, and only behind all of them was it looked whether the
-// permission had come back.
+// TestWeeks01PermissionsComeBackWhileNobodyAnswers: before, without permission for the subjects of answers,
+// every check of a bucket took its whole time-out, and whether the permission had come back was checked only
+// after all of them.
 func TestWeeks01PermissionsComeBackWhileNobodyAnswers(t *testing.T) {
 	t.Parallel()
 	s, _ := guarded(t, "")
@@ -105,8 +105,8 @@ func TestWeeks01PermissionsComeBackWhileNobodyAnswers(t *testing.T) {
 	awaitTrue(t, "the connection is made anew", func() bool { return l.read.conn().Stats().Reconnects > 0 })
 }
 
-// TestACanaryThatNobodyAnswered is tried again: nothing was tried any more after a connection had been
-// away at that moment.
+// TestACanaryThatNobodyAnswered: a permission check without an answer is repeated. Before, no check was made
+// any more if a connection had been down at that moment.
 func TestACanaryThatNobodyAnswered(t *testing.T) {
 	s, _ := guarded(t, "")
 	c, err := nats.Connect(s.ClientURL(), nats.MaxReconnects(-1), nats.ReconnectWait(time.Hour))
@@ -130,8 +130,8 @@ func TestACanaryThatNobodyAnswered(t *testing.T) {
 	}
 }
 
-// What NATS does not permit shows in the log and in readiness, and is over soon after
-// it is permitted.
+// TestPermissionsThatAreMissing: a missing NATS permission is logged and listed in readiness, and cleared
+// soon after it is granted.
 func TestPermissionsThatAreMissing(t *testing.T) {
 	config := func(subscribe string) string {
 		return `authorization {users: [{user: u, password: p, permissions: {publish: ">", subscribe: [` + subscribe + `"_INBOX.>"]}}]}`
@@ -184,7 +184,7 @@ func TestPermissionsThatAreMissingAtTheStart(t *testing.T) {
 	}
 }
 
-// An account that may have no more streams or no more bytes says so.
+// TestLimitsOfTheAccount: if the account allows no more streams or bytes, the error says so.
 func TestLimitsOfTheAccount(t *testing.T) {
 	t.Parallel()
 	account := func(limits string) *server.Server {

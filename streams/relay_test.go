@@ -10,7 +10,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// slowAt is a sink that takes nothing of one publication for a while.
+// slowAt is a sink that blocks at one publication.
 type slowAt struct {
 	offset  uint64
 	blocked chan struct{}
@@ -27,14 +27,14 @@ func (s *slowAt) Publication(p *broker.Publication) {
 }
 func (s *slowAt) Gap(broker.Gap) {}
 
-// As long as a sink takes nothing, what comes to its shard is read, and it is given in order
-// afterwards.
+// TestWayIn04WhatWaitsIsReadMeanwhile: while a sink blocks, messages for its shard are read, and they are
+// delivered in order afterwards.
 func TestWayIn04WhatWaitsIsReadMeanwhile(t *testing.T) {
 	t.Parallel()
 	opt := options(node(t, t.TempDir()))
 	opt.FeedShards, opt.AuditInterval = 1, time.Hour
 	l := open(t, opt)
-	// The messages below are in no log. Whoever has the turn keeps others from finding that out.
+	// The messages below are not in the log. Holding the app's turn keeps the audit from finding that out.
 	l.apps.Of("app-1").turn <- struct{}{}
 	const n = 3 * inTransit
 	sk := &slowAt{blocked: make(chan struct{}), resume: make(chan struct{}), came: make(chan uint64, n)}
@@ -62,8 +62,7 @@ func TestWayIn04WhatWaitsIsReadMeanwhile(t *testing.T) {
 	}
 }
 
-// BenchmarkDelivery is one event from its publisher to the sink of its channel while nothing
-// else is under way.
+// BenchmarkDelivery measures one event from its publisher to the sink of its channel, without other load.
 func BenchmarkDelivery(b *testing.B) {
 	s := node(&testing.T{}, b.TempDir())
 	defer s.Shutdown()

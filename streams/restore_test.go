@@ -17,7 +17,7 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// restorable is a server whose directory can be put back to what it was.
+// restorable is a server whose directory can be restored to an earlier state.
 type restorable struct {
 	t    *testing.T
 	dir  string
@@ -52,7 +52,7 @@ func (r *restorable) stop() {
 	r.WaitForShutdown()
 }
 
-// save copies the directory of the stopped server.
+// save copies the directory of the stopped server and returns the copy.
 func (r *restorable) save() (saved string) {
 	r.t.Helper()
 	saved = filepath.Join(r.t.TempDir(), "saved")
@@ -92,10 +92,10 @@ func (r *restorable) raw(rnd *rand.Rand, channels, n int, next *int) {
 	}
 }
 
-// TestR12RestoredLogIsANewLife puts the log back to an older state while gateways serve
-// its channels, and publishes before they have connected again. Offsets come twice then,
-// and whoever knows the lost ones must hear of it: those events are gone, and a position
-// of before may be that of another event now. What was not lost must not be told to be.
+// TestR12RestoredLogIsANewLife restores an older state of the log while gateways serve its channels, and
+// publishes before they have reconnected. Offsets are then used twice, and every subscriber that has the lost
+// events must be told: those events are gone, and an earlier position may now be that of another event.
+// Events that were not lost must not be reported as lost.
 func TestR12RestoredLogIsANewLife(t *testing.T) {
 	fault.Seeds(t, 12, func(t *testing.T, rnd *rand.Rand) {
 		const channels = 4
@@ -134,7 +134,7 @@ func TestR12RestoredLogIsANewLife(t *testing.T) {
 		s.stop()
 		s.restore(copied)
 		s.start()
-		// Fewer than were lost, or more, so that the log is longer than it was.
+		// Fewer events than were lost, or more, so that the log is longer than it was.
 		s.raw(rnd, channels, []int{0, 10, 80}[rnd.IntN(3)], &n)
 		for _, l := range gateways {
 			awaitTrue(t, "the gateway is ready again", func() bool {
@@ -154,8 +154,8 @@ func TestR12RestoredLogIsANewLife(t *testing.T) {
 	})
 }
 
-// TestAnEpochThatEndedDoesNotComeBack restores the same copy twice. The second time it
-// also brings back an epoch whose positions were refused since.
+// TestAnEpochThatEndedDoesNotComeBack restores the same copy twice. The second time this also restores an
+// epoch whose positions have been refused since.
 func TestAnEpochThatEndedDoesNotComeBack(t *testing.T) {
 	t.Parallel()
 	s := startRestorable(t)
@@ -191,9 +191,8 @@ func TestAnEpochThatEndedDoesNotComeBack(t *testing.T) {
 	}
 }
 
-// compareRestored compares what a sink got with the log as it is now: events of before
-// came once, then there is a gap if any were lost (those from first up to last), and then
-// everything above it, in order.
+// compareRestored compares what a sink got with the present log: the events before the restore once, then a
+// gap if any were lost (those from first up to last), and then everything after the gap, in order.
 func compareRestored(t *testing.T, l *Log, channel string, sk *sink, before string, gone bool, first, last int) {
 	t.Helper()
 	page, err := l.Read(t.Context(), "app-1", channel, broker.Query{Limit: 1000})

@@ -21,7 +21,7 @@ func TestRetentionChangesWhileTheLogIsOpenAndStays(t *testing.T) {
 	if got := kept(); got != 100 {
 		t.Fatalf("%d messages are kept, want 100", got)
 	}
-	// A second gateway with other settings wins, and the first one does not fight.
+	// A second gateway with other settings wins, and the first one does not change them back.
 	opt := options(s)
 	opt.Apps[0].MaxMessages = 70
 	second := open(t, opt)
@@ -49,7 +49,8 @@ func TestRetentionChangesWhileTheLogIsOpenAndStays(t *testing.T) {
 	}
 }
 
-// An app for which there is no room stops no other, and is named until there is.
+// TestRetentionOfOneAppStopsNoOther: an app for whose retention there is no room does not stop other apps,
+// and is named until there is room.
 func TestRetentionOfOneAppStopsNoOther(t *testing.T) {
 	l := open(t, options(node(t, t.TempDir())))
 	apps := func(bytes int64) []AppOptions {

@@ -68,7 +68,7 @@ func TestReadAck(t *testing.T) {
 	}
 }
 
-// The answers of the server that we are built with are read without reflection.
+// TestPlainAckIsThatOfTheServer: the acknowledgements of the bundled server are read without reflection.
 func TestPlainAckIsThatOfTheServer(t *testing.T) {
 	l := open(t, options(node(t, t.TempDir())))
 	a := l.apps.Of("app-1")
@@ -86,7 +86,7 @@ func TestPlainAckIsThatOfTheServer(t *testing.T) {
 	}
 }
 
-// Many letters enter together or not at all.
+// TestSenderTakesAllOrNone: several letters are admitted together or not at all.
 func TestSenderTakesAllOrNone(t *testing.T) {
 	l := open(t, options(node(t, t.TempDir())))
 	s, ended := l.send, make(chan *letter, 8)
@@ -117,7 +117,7 @@ func TestSenderTakesAllOrNone(t *testing.T) {
 	}
 }
 
-// Events of one channel go one after the other, whatever their number.
+// TestLineUp: the events of one channel are sent one after the other, whatever their number.
 func TestLineUp(t *testing.T) {
 	for _, n := range []int{1, 2, 10, few, few + 1, 200} {
 		m := &many{parcels: make([]parcel, n)}
@@ -145,8 +145,8 @@ func TestLineUp(t *testing.T) {
 	}
 }
 
-// Messages that nobody answers end in the order in which they were sent, those that are
-// forgotten not at all, and no room is lost by any of that.
+// TestSenderEndsWhatIsNotAnswered: messages without an answer end in the order in which they were sent,
+// forgotten ones do not end at all, and no room is lost by either.
 func TestSenderEndsWhatIsNotAnswered(t *testing.T) {
 	t.Parallel()
 	l := open(t, options(node(t, t.TempDir())))
@@ -177,12 +177,13 @@ func TestSenderEndsWhatIsNotAnswered(t *testing.T) {
 	}
 }
 
-// Who finds no room waits for his turn, and gives it up with his context.
+// TestSenderWaitsForRoom: a publish that finds no room waits for its turn, and gives the turn up when its
+// context ends.
 func TestSenderWaitsForRoom(t *testing.T) {
 	t.Parallel()
 	l := open(t, options(node(t, t.TempDir())))
 	s, ended := l.send, make(chan *letter, 8)
-	// However long this takes, no letter ends by its age.
+	// However long the test takes, no letter times out.
 	s.mu.Lock()
 	s.armed = true
 	s.timer.Stop()
@@ -232,13 +233,13 @@ func TestSenderWaitsForRoom(t *testing.T) {
 	}
 }
 
-// An attempt that is not acknowledged is repeated with its id, while those of other channels
-// do not wait for it and those of its own do.
+// TestWayIn01OnlyTheOwnChannelWaits: an attempt without an acknowledgement is repeated with its id. Events of
+// other channels do not wait for it, those of its own do.
 func TestWayIn01OnlyTheOwnChannelWaits(t *testing.T) {
 	s := node(t, t.TempDir())
 	l := open(t, options(s))
-	// Nobody acknowledges a message while the stream is away from its subjects; so the first
-	// attempts of all fail, and each is tried again.
+	// While the stream has other subjects no message is acknowledged. So the first attempts of all fail, and
+	// each is repeated.
 	a := l.apps.Of("app-1")
 	config := a.info.Load().Config
 	moved := config
@@ -248,7 +249,7 @@ func TestWayIn01OnlyTheOwnChannelWaits(t *testing.T) {
 		events = append(events, broker.Outgoing{Channel: fmt.Sprint("c", i%7), Event: &broker.Event{Name: fmt.Sprint(i), Data: []byte("1")}})
 	}
 	last := map[string]uint64{}
-	// It may have been put back before anything was sent.
+	// The stream may have been put back before anything was sent.
 	for l.Stats().Retries == 0 && !t.Failed() {
 		if _, err := l.js.UpdateStream(t.Context(), moved); err != nil {
 			t.Fatal(err)
@@ -261,8 +262,8 @@ func TestWayIn01OnlyTheOwnChannelWaits(t *testing.T) {
 	}
 }
 
-// An attempt whose acknowledgement comes too late is made again, and the log knows the event already. That
-// makes it no duplicate of another one, unless its publisher gave it an id.
+// TestOwnRetryIsNoDuplicate: an attempt whose acknowledgement comes too late is repeated, and the log already
+// has the event. The receipt does not report a duplicate then, unless the publisher gave the event an id.
 func TestOwnRetryIsNoDuplicate(t *testing.T) {
 	gate := &fault.Gate{}
 	s := node(t, t.TempDir())
@@ -304,7 +305,7 @@ func TestOwnRetryIsNoDuplicate(t *testing.T) {
 	}
 }
 
-// risingOffsets checks that the events of a channel have rising offsets, above those of last.
+// risingOffsets checks that the events of a channel have rising offsets, above those in last.
 func risingOffsets(t *testing.T, events []broker.Outgoing, receipts []broker.Receipt, last map[string]uint64) {
 	t.Helper()
 	for i, r := range receipts {
@@ -340,26 +341,26 @@ func publishing(b *testing.B, size int) {
 	b.ReportMetric(float64(time.Since(start).Microseconds())/float64(b.N*size), "us/event")
 }
 
-// BenchmarkPublish is one event at a time from each of some publishers.
+// BenchmarkPublish publishes single events from several publishers at once.
 func BenchmarkPublish(b *testing.B) {
 	b.SetParallelism(32)
 	publishing(b, 1)
 }
 
-// BenchmarkPublishAlone is one event at a time from a single publisher.
+// BenchmarkPublishAlone publishes single events from one publisher.
 func BenchmarkPublishAlone(b *testing.B) {
 	b.SetParallelism(1)
 	publishing(b, 1)
 }
 
-// BenchmarkPublishBatch is ten events of different channels.
+// BenchmarkPublishBatch publishes batches of ten events of different channels.
 func BenchmarkPublishBatch(b *testing.B) {
 	b.SetParallelism(32)
 	publishing(b, 10)
 }
 
-// TestWayIn04AnAnswerThatDoesNotComeBesideIsDoubted: whoever comes next does not wait for a feed
-// that hangs.
+// TestWayIn04AnAnswerThatDoesNotComeBesideIsDoubted: after an acknowledgement failed to come with the feed,
+// the next publish does not wait for a feed that hangs.
 func TestWayIn04AnAnswerThatDoesNotComeBesideIsDoubted(t *testing.T) {
 	s := open(t, options(node(t, t.TempDir()))).send
 	ended := make(chan *letter, 1)

@@ -16,8 +16,9 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// TestTime04AFirstGuessFindsAsManyAsAreWanted: where the channels lie as far apart as was seen, one reading has all
-// that is wanted and not too many; also if they lie half as far again, or two thirds.
+// TestTime04AFirstGuessFindsAsManyAsAreWanted: where the events of a channel lie as far apart as expected,
+// one read returns all wanted events and not too many; also where they lie a quarter closer, or a third
+// further apart.
 func TestTime04AFirstGuessFindsAsManyAsAreWanted(t *testing.T) {
 	for _, a := range []apart{1, 1.5, 10, 150, 1000} {
 		for _, n := range []int{4, 16, 32} {
@@ -39,7 +40,8 @@ func TestTime04AFirstGuessFindsAsManyAsAreWanted(t *testing.T) {
 	}
 }
 
-// TestTime04WhatIsExpectedMovesTowardsWhatIsFound.
+// TestTime04WhatIsExpectedMovesTowardsWhatIsFound: the expected distance moves towards the distance that
+// reads find.
 func TestTime04WhatIsExpectedMovesTowardsWhatIsFound(t *testing.T) {
 	for _, c := range []struct {
 		name              string
@@ -61,8 +63,8 @@ func TestTime04WhatIsExpectedMovesTowardsWhatIsFound(t *testing.T) {
 	}
 }
 
-// TestTime04OneGoesAhead: as long as nothing is known one reads, and the others when he knows. Who is
-// slow, or finds nothing, keeps nobody for long.
+// TestTime04OneGoesAhead: while the distance is unknown one reader reads, and the others wait for its result.
+// A reader that is slow, or finds nothing, delays the others only for a short time.
 func TestTime04OneGoesAhead(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -118,7 +120,7 @@ func TestTime04OneGoesAhead(t *testing.T) {
 	}
 }
 
-// crowd is a log of channels, in each of which events come as often as others come in it.
+// crowd is a log of channels with different shares of the events.
 type crowd struct {
 	log      *Log
 	names    []string
@@ -127,8 +129,8 @@ type crowd struct {
 	flush    func()
 }
 
-// newCrowd makes one in which channel i has each every[i]-th event of so many, or, where that is less than 1, minus
-// so many in all.
+// newCrowd returns a crowd in which every every[i]-th event belongs to channel i. If every[i] is less than 1,
+// the channel has -every[i] events in all.
 func newCrowd(t *testing.T, rnd *rand.Rand, events int, every []int) *crowd {
 	t.Helper()
 	s := node(t, t.TempDir())
@@ -172,7 +174,8 @@ func newCrowd(t *testing.T, rnd *rand.Rand, events int, every []int) *crowd {
 			t.Fatal(err)
 		}
 	}
-	// What was answered was heard by the server, which tells us before it says that it has, and we take it in turn.
+	// The server has got each request that it answered, and delivers it here before it answers the flush. The
+	// library then calls in turn.
 	c.flush = func() {
 		heard := make(chan struct{})
 		if err := conn.Flush(); err != nil {
@@ -187,8 +190,8 @@ func newCrowd(t *testing.T, rnd *rand.Rand, events int, every []int) *crowd {
 	return c
 }
 
-// attach attaches all channels at once and reads the last events of each, and compares that with what was published.
-// It returns how many readings of the log each took.
+// attach attaches all channels at once, reads the last events of each, and compares these with the published
+// ones. It returns the number of reads of the log per channel.
 func (c *crowd) attach(t *testing.T, limit int) float64 {
 	t.Helper()
 	c.flush()
@@ -230,8 +233,9 @@ func (c *crowd) attach(t *testing.T, limit int) float64 {
 	return float64(c.readings.Load()-before) / float64(len(c.names))
 }
 
-// TestTime04ManyAttachWithFewReadings: whatever share of the stream channels have, fifty that are attached at
-// once are read twice each at most, the end and what came before, a little more where they have different shares.
+// TestTime04ManyAttachWithFewReadings: whatever share of the stream the channels have, fifty channels that
+// are attached at once are read at most twice each, for the end and for the events before it; a little more
+// where their shares differ.
 func TestTime04ManyAttachWithFewReadings(t *testing.T) {
 	alike := func(every int) []int { return slices.Repeat([]int{every}, 50) }
 	mixed := slices.Concat(slices.Repeat([]int{10}, 3), slices.Repeat([]int{150}, 27), slices.Repeat([]int{500}, 10), slices.Repeat([]int{-7}, 7), slices.Repeat([]int{0}, 3))

@@ -11,7 +11,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// scattered is a log in which a channel has messages among those of others, in heaps and alone.
+// scattered returns a log in which a channel has messages among those of another one, in groups and alone.
 func scattered(t *testing.T, rnd *rand.Rand, messages int) (l *Log, mine []uint64, reads func() int) {
 	t.Helper()
 	s := node(t, t.TempDir())
@@ -42,7 +42,7 @@ func scattered(t *testing.T, rnd *rand.Rand, messages int) (l *Log, mine []uint6
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What was answered was heard by the server, which tells us before it says that it has.
+	// The server has got each request that it answered, and delivers it here before it answers the flush.
 	reads = func() int {
 		if err := conn.Flush(); err != nil {
 			t.Fatal(err)
@@ -61,8 +61,8 @@ func offsetsOf(page *broker.Page) (all []uint64) {
 	return all
 }
 
-// TestTime05PagesInBothDirections compares pages between any two bounds with what was published,
-// wherever the messages of the channel lie among those of others.
+// TestTime05PagesInBothDirections compares pages between any two bounds with the published events, wherever
+// the messages of the channel lie among those of another one.
 func TestTime05PagesInBothDirections(t *testing.T) {
 	const seed = 5
 	rnd := rand.New(rand.NewPCG(seed, 1))
@@ -93,8 +93,8 @@ func TestTime05PagesInBothDirections(t *testing.T) {
 	}
 }
 
-// TestTime04FewReadingsForAPage: who attaches a channel knows where it ends, and reads what came
-// before that at once, or nearly so where it is unevenly spread.
+// TestTime04FewReadingsForAPage: an attachment knows where its channel ends, and reads the events before that
+// in one read, or nearly so where they are unevenly spread.
 func TestTime04FewReadingsForAPage(t *testing.T) {
 	const seed = 4
 	rnd := rand.New(rand.NewPCG(seed, 1))
@@ -149,7 +149,7 @@ func TestTime04FewReadingsForAPage(t *testing.T) {
 			t.Errorf("%s took %d readings of the log, want %d at most", c.what, got, c.most)
 		}
 	}
-	// What was removed meanwhile is found out the long way.
+	// Messages that were removed meanwhile cost further reads.
 	if _, err := l.Purge(t.Context(), "a", "mine", mine[len(mine)-1]+1); err != nil {
 		t.Fatal(err)
 	}
@@ -159,8 +159,8 @@ func TestTime04FewReadingsForAPage(t *testing.T) {
 	}
 }
 
-// TestTime05PagesFitWhatLiesBetween: the closer the messages of a channel lie to each other, the more of
-// them are read at once. What lies between them is passed over while publishers wait.
+// TestTime05PagesFitWhatLiesBetween: the closer the messages of a channel lie to each other, the more of them
+// are read at once. The server skips the messages in between, and publishers wait meanwhile.
 func TestTime05PagesFitWhatLiesBetween(t *testing.T) {
 	for _, c := range []struct {
 		known broker.Retained
@@ -171,7 +171,7 @@ func TestTime05PagesFitWhatLiesBetween(t *testing.T) {
 		{broker.Retained{Oldest: 1, Newest: 100_000, Messages: 100_000}, widePage},
 		{broker.Retained{Oldest: 1, Newest: 100_000, Messages: 1000}, passed / 100},
 		{broker.Retained{Oldest: 1, Newest: 100_000, Messages: 200}, pageSize},
-		// What several servers have said at different moments need not fit together.
+		// Answers of several servers at different moments need not fit together.
 		{broker.Retained{Oldest: 9, Newest: 8, Messages: 5}, pageSize},
 		{broker.Retained{Oldest: 1, Newest: 8, Messages: 50}, widePage},
 	} {

@@ -17,10 +17,10 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// libraryWaits is about as long as the library would wait with its lock held.
+// libraryWaits is about as long as the library would wait while it holds its lock.
 const libraryWaits = 55 * time.Second
 
-// prompt fails if something waits for as long as the library would.
+// prompt fails if do takes as long as the library would wait.
 func prompt(t *testing.T, what string, do func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -38,8 +38,8 @@ func prompt(t *testing.T, what string, do func()) {
 	}
 }
 
-// TestTrust12AServerThatReadsNothing holds neither who publishes nor who asks for the state of the log, nor
-// who closes it, for a minute; and all goes on once it reads again.
+// TestTrust12AServerThatReadsNothing: a server that does not read blocks neither a publish, nor a request for
+// the log's state, nor Close, for a minute; and everything goes on once it reads again.
 func TestTrust12AServerThatReadsNothing(t *testing.T) {
 	t.Parallel()
 	for _, again := range []bool{true, false} {
@@ -96,7 +96,7 @@ func TestTrust12AServerThatReadsNothing(t *testing.T) {
 	}
 }
 
-// narrow dials with little room for what is written.
+// narrow dials with a small write buffer.
 type narrow struct{}
 
 func (narrow) Dial(network, address string) (net.Conn, error) {
@@ -107,7 +107,8 @@ func (narrow) Dial(network, address string) (net.Conn, error) {
 	return c, err
 }
 
-// piecewise is a connection that takes so much of each piece, and the last one for ever.
+// piecewise is a connection that accepts takes[i] bytes of the ith piece, and the last number for all further
+// ones.
 type piecewise struct {
 	net.Conn
 	takes    []int
@@ -134,8 +135,9 @@ func (c *piecewise) SetDeadline(t time.Time) error      { return c.SetWriteDeadl
 func (c *piecewise) SetWriteDeadline(t time.Time) error { c.until = t; return nil }
 func (c *piecewise) Close() error                       { c.closed = true; return nil }
 
-// TestTrust12PiecesOfAWrite: each piece has its time, whatever the library sets; nothing is written past the
-// library between them; and a connection that did not take all is closed, also one that took nothing.
+// TestTrust12PiecesOfAWrite: each piece has its own deadline, whatever the library sets; nothing is written
+// past the library between the pieces; and a connection that did not accept everything is closed, also one
+// that accepted nothing.
 func TestTrust12PiecesOfAWrite(t *testing.T) {
 	const all = 3*writePiece + 7
 	for _, c := range []struct {
@@ -178,7 +180,8 @@ func TestTrust12PiecesOfAWrite(t *testing.T) {
 	}
 }
 
-// TestTrust12TheGreetingHasTheTimeOfConnecting: a write of the greeting does not put it off.
+// TestTrust12TheGreetingHasTheTimeOfConnecting: a write during the greeting does not extend the deadline of
+// connecting.
 func TestTrust12TheGreetingHasTheTimeOfConnecting(t *testing.T) {
 	conn := &piecewise{takes: []int{writePiece}, whenever: func() {}}
 	w := &carrier{Conn: conn, patience: writePatience}

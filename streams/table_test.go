@@ -42,8 +42,8 @@ func (a *audited) Lost() {
 	a.told++
 }
 
-// TestTrust18AuditsAreFair has more watchers than one audit tells. All have their turn
-// before anybody has the next one.
+// TestTrust18AuditsAreFair has more watchers than one audit tells. Every watcher has its turn before any has
+// its next one.
 func TestTrust18AuditsAreFair(t *testing.T) {
 	opt := options(node(t, t.TempDir()))
 	opt.AuditInterval = 10 * time.Millisecond
@@ -61,7 +61,7 @@ func TestTrust18AuditsAreFair(t *testing.T) {
 		}
 		defer stop()
 	}
-	// The first were audited while the last began to watch.
+	// The first watchers were audited while the last ones were being added.
 	mu.Lock()
 	for _, a := range all {
 		a.told = 0
@@ -80,7 +80,7 @@ func TestTrust18AuditsAreFair(t *testing.T) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for least, most := 0, 0; least < 6; least, most = seen() {
-		// Who began to watch in the middle of a round waits for the next one.
+		// A watcher that was added in the middle of a round waits for the next one.
 		if most > least+2 {
 			t.Fatalf("one watcher was audited %d times, another one %d times", most, least)
 		}
@@ -92,9 +92,9 @@ func TestTrust18AuditsAreFair(t *testing.T) {
 	}
 }
 
-// TestTrust15AListingAsksWhereTheEndIs reads a table page by page, of which the first
-// comes from the leader, or not even that, and the others from a replica that is behind. A
-// record that was written again before the first page was read is on none of them.
+// TestTrust15AListingAsksWhereTheEndIs reads a table page by page. The first page comes from the leader, or
+// not even that, and the others from a replica that is behind. A record that was rewritten before the first
+// page was read is on none of these pages, and the listing must have it nevertheless.
 func TestTrust15AListingAsksWhereTheEndIs(t *testing.T) {
 	const many, few = 2*listPage + 7, 5
 	for _, test := range []struct{ records, moved, known int }{
@@ -132,8 +132,8 @@ func TestTrust15AListingAsksWhereTheEndIs(t *testing.T) {
 	}
 }
 
-// behind has a replica answer that does not have what was written after a revision, to all
-// that is asked of a stream but the first few and what the leader is asked.
+// behind has a replica answer that lacks the writes after revision last. The first few requests, and requests
+// to the leader, are answered in full.
 func behind(t *testing.T, reader *reader, stream string, last uint64, first int) {
 	t.Helper()
 	real := reader.api
@@ -198,8 +198,8 @@ func behind(t *testing.T, reader *reader, stream string, last uint64, first int)
 	t.Cleanup(func() { reader.api = real })
 }
 
-// TestWritesForSlowWatchersAreBounded: sixteen thousand writes of 64 KiB were allowed to wait
-// for each of four goroutines.
+// TestWritesForSlowWatchersAreBounded: before, sixteen thousand writes of 64 KiB could be queued for each of
+// four goroutines.
 func TestWritesForSlowWatchersAreBounded(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	l := &Log{ctx: ctx, wake: follow.NewBell(), writesLost: follow.NewBell()}

@@ -13,16 +13,17 @@ import (
 	"time"
 )
 
-// endsOf is a log that says where channels end: a message is as long as the number in it. Each answer takes a time.
+// endsOf is a log that answers where channels end: a message's size is the number in it. Each answer takes a
+// time.
 type endsOf struct {
 	mu    sync.Mutex
 	ends  map[string]uint64
 	upTo  uint64
 	takes time.Duration
-	// named is how many an answer for several names at most, 0 for all.
+	// named limits the channels in an answer to a request for several, 0 for no limit.
 	named int
 	fails error
-	// asked is every request, as its subjects; given up are those whose context ended.
+	// asked holds the subjects of every request. givenUp counts the requests whose context ended.
 	asked   [][]string
 	givenUp int
 }
@@ -40,7 +41,7 @@ func (e *endsOf) of(subject string) uint64 {
 	return e.ends[subject]
 }
 
-// wait is for the time of an answer, and returns what it says.
+// wait waits for the time of an answer, and returns it.
 func (e *endsOf) wait(ctx context.Context, subjects ...string) (out tipsAnswer, err error) {
 	e.mu.Lock()
 	e.asked = append(e.asked, subjects)
@@ -83,7 +84,7 @@ func (e *endsOf) tips(ctx context.Context, _ string, subjects []string) (tipsAns
 	return e.wait(ctx, subjects...)
 }
 
-// sizes are for how many channels each request asked.
+// sizes returns the number of channels of each request.
 func (e *endsOf) sizes() (all []int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -93,7 +94,7 @@ func (e *endsOf) sizes() (all []int) {
 	return all
 }
 
-// askers ask all at once, one first, and return when he has his answer and they theirs.
+// askers sends n requests at once, the first one slightly earlier, and returns when all have their answers.
 func askers(ctx context.Context, t *testing.T, ends *tips, log *endsOf, n int, check func(i int, p place, found bool, err error)) {
 	t.Helper()
 	var asking sync.WaitGroup
@@ -109,8 +110,8 @@ func askers(ctx context.Context, t *testing.T, ends *tips, log *endsOf, n int, c
 	asking.Wait()
 }
 
-// TestTime04EndsAreAskedForTogether: fifty channels that were attached at once had the log read for each of them
-// where it ends.
+// TestTime04EndsAreAskedForTogether: before, fifty channels that were attached at once were each looked up in
+// the log by a request of their own.
 func TestTime04EndsAreAskedForTogether(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -146,7 +147,8 @@ func TestTime04EndsAreAskedForTogether(t *testing.T) {
 	}
 }
 
-// TestTime04EndsAreNotOlderThanTheQuestion compares what many are told with what was true since they asked.
+// TestTime04EndsAreNotOlderThanTheQuestion: an answer that several callers share is not older than any
+// caller's question.
 func TestTime04EndsAreNotOlderThanTheQuestion(t *testing.T) {
 	const seed = 4
 	t.Log("seed ", seed)
@@ -183,12 +185,14 @@ func TestTime04EndsAreNotOlderThanTheQuestion(t *testing.T) {
 	})
 }
 
-// TestTime04WhoGivesUpBreaksNothing: nobody depends on the patience of others who ask at the same time.
+// TestTime04WhoGivesUpBreaksNothing: a caller whose context ends does not affect other callers of the same
+// request.
 func TestTime04WhoGivesUpBreaksNothing(t *testing.T) {
 	const takes = 100 * time.Millisecond
 	for _, c := range []struct {
 		name string
-		// leaves are those whose time is over at a moment after the first request has begun, each by its number.
+		// leaves holds the callers, by number, whose context ends that long after the first request has
+		// begun.
 		leaves  map[int]time.Duration
 		want    string // requests, and how many were given up
 		answers int
@@ -229,13 +233,13 @@ func TestTime04WhoGivesUpBreaksNothing(t *testing.T) {
 							t.Errorf("c%d: %v", i, err)
 						}
 					})
-					synctest.Wait() // they come one after the other
+					synctest.Wait() // so that they come one after the other
 				}
 				asking.Wait()
 				if got := fmt.Sprint(log.sizes(), " ", log.givenUp); got != c.want || answers != c.answers {
 					t.Errorf("requests and given up %s, answers %d; want %s and %d", got, answers, c.want, c.answers)
 				}
-				// Who comes later finds nobody in the way.
+				// A later caller is not affected.
 				if p, _, err := ends.find(t.Context(), log, "s", "c0"); err != nil || p.offset != 1 {
 					t.Errorf("afterwards: %v, %v", p.offset, err)
 				}
@@ -244,7 +248,7 @@ func TestTime04WhoGivesUpBreaksNothing(t *testing.T) {
 	}
 }
 
-// TestTime04OneFailedRequestFailsThoseInIt, and nobody else.
+// TestTime04OneFailedRequestFailsThoseInIt: a failed request fails its own callers, and no other.
 func TestTime04OneFailedRequestFailsThoseInIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("broken")
@@ -267,7 +271,8 @@ func TestTime04OneFailedRequestFailsThoseInIt(t *testing.T) {
 	})
 }
 
-// TestTime04AnAnswerThatDoesNotComeHoldsUpNobody but for a second.
+// TestTime04AnAnswerThatDoesNotComeHoldsUpNobody: a request without an answer delays other callers by at most
+// a second.
 func TestTime04AnAnswerThatDoesNotComeHoldsUpNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &endsOf{ends: map[string]uint64{}, takes: time.Hour}
@@ -290,7 +295,8 @@ func TestTime04AnAnswerThatDoesNotComeHoldsUpNobody(t *testing.T) {
 	})
 }
 
-// TestTime04ChannelsThatEndedLongAgoAreNotLookedForTogether: the server would look through all that came since.
+// TestTime04ChannelsThatEndedLongAgoAreNotLookedForTogether: for such channels the server would look through
+// all later messages.
 func TestTime04ChannelsThatEndedLongAgoAreNotLookedForTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &endsOf{ends: map[string]uint64{}, takes: time.Millisecond}

@@ -20,8 +20,8 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// allTogether opens a log whose batches are stored as a whole, through a connection that can
-// be disturbed.
+// allTogether opens a log whose batches are stored atomically as mode says, through a connection that can be
+// disturbed.
 func allTogether(t *testing.T, s *embedded.Server, mode AtomicBatches, more ...nats.Option) *Log {
 	opt := options(s)
 	opt.Atomic = mode
@@ -29,7 +29,7 @@ func allTogether(t *testing.T, s *embedded.Server, mode AtomicBatches, more ...n
 	return open(t, opt)
 }
 
-// ofBatch are n events in some channels, with ids made of a key if there is one.
+// ofBatch returns n events in some channels, with ids made of key unless it is empty.
 func ofBatch(key string, n, channels int) []broker.Outgoing {
 	out := make([]broker.Outgoing, n)
 	for i := range out {
@@ -50,7 +50,7 @@ func publishAll(t *testing.T, l *Log, events []broker.Outgoing) []broker.Receipt
 	return receipts
 }
 
-// stream reads all messages of the first app.
+// streamOf reads all messages of the first app.
 func streamOf(t *testing.T, l *Log) (all []stored) {
 	t.Helper()
 	a := l.apps.Of("app-1")
@@ -68,7 +68,7 @@ func streamOf(t *testing.T, l *Log) (all []stored) {
 	return all
 }
 
-// each says whether every event is in the log once, where its receipt says.
+// each checks that every event is in the log once, at the offset of its receipt.
 func each(t *testing.T, l *Log, events []broker.Outgoing, receipts []broker.Receipt) {
 	t.Helper()
 	all, n := streamOf(t, l), map[string]int{}
@@ -130,8 +130,8 @@ func TestWayIn02BatchesAreStoredAsAWhole(t *testing.T) {
 	})
 }
 
-// What a gateway begins and does not end is not stored, none of it, and does not keep it from
-// being stored afterwards.
+// TestWayIn02WhatIsNotEndedIsNotStored: no event of a batch that a gateway begins and does not end is stored,
+// and such a batch does not keep its events from being stored afterwards.
 func TestWayIn02WhatIsNotEndedIsNotStored(t *testing.T) {
 	l := allTogether(t, node(t, t.TempDir()), AtomicAlways)
 	events := ofBatch("k", 10, 3)
@@ -168,8 +168,8 @@ func manyOf(t *testing.T, l *Log, events []broker.Outgoing) *many {
 	return m
 }
 
-// A batch whose acknowledgement was lost is not stored again, not even if somebody has had
-// the log forget its ids meanwhile.
+// TestWayIn02LostAcknowledgement: a batch whose acknowledgement was lost is not stored again, not even if the
+// log was made to forget its ids meanwhile.
 func TestWayIn02LostAcknowledgement(t *testing.T) {
 	l := allTogether(t, node(t, t.TempDir()), AtomicAlways)
 	events := ofBatch("k", 10, 3)
@@ -187,8 +187,8 @@ func TestWayIn02LostAcknowledgement(t *testing.T) {
 	each(t, l, events, publishAll(t, l, events))
 }
 
-// dropper is a connection that loses some of what is written, as a server does that goes over
-// to another leader in the middle of a batch: from a piece on until the next one that ends one.
+// dropper is a connection that loses some writes, as a server does whose leader changes in the middle of a
+// batch.
 type dropper struct {
 	net.Conn
 	lose *atomic.Pointer[func(p []byte) bool]
@@ -211,8 +211,8 @@ func (d *dropping) InProcessConn() (net.Conn, error) {
 	return dropper{c, &d.lose}, err
 }
 
-// Batches of which messages are lost on the way, and acknowledgements, are stored once as a
-// whole or not at all, in their order.
+// TestR31BatchesOnALossyWay: a batch of which messages or acknowledgements are lost is stored once as a whole
+// or not at all, in order.
 func TestR31BatchesOnALossyWay(t *testing.T) {
 	fault.Seeds(t, 31, func(t *testing.T, rnd *rand.Rand) {
 		d := &dropping{server: node(t, t.TempDir())}
@@ -221,7 +221,7 @@ func TestR31BatchesOnALossyWay(t *testing.T) {
 			var lost atomic.Int32
 			at := int32(rnd.IntN(12))
 			lose := func(p []byte) bool {
-				// What is written at once begins with the first message that waited.
+				// One write begins with the first message that was queued.
 				return strings.HasPrefix(string(p), "HPUB ") && lost.Add(1)-1 == at
 			}
 			d.lose.Store(&lose)
@@ -257,9 +257,9 @@ func inOrder(t *testing.T, events []broker.Outgoing, receipts []broker.Receipt) 
 	}
 }
 
-// The setting of the stream follows the configuration: where batches are to be stored as a
-// whole an existing stream is changed, and one that was changed by hand is put back. Servers
-// that do not know it are not asked for it.
+// TestWayIn02TheSettingOfTheStream: the stream's setting for atomic batches follows the configuration. An
+// existing stream is changed where batches are to be stored atomically, and one that was edited by hand is
+// put back. Servers that do not know the setting are not asked for it.
 func TestWayIn02TheSettingOfTheStream(t *testing.T) {
 	s := node(t, t.TempDir())
 	allows := func(l *Log) bool {
@@ -299,14 +299,14 @@ func TestWayIn02TheSettingOfTheStream(t *testing.T) {
 			t.Errorf("sluice doctor finds fault with it: %v", one.Report.Changed)
 		}
 	}
-	_ = l.Close() // nobody else looks at the level any more
+	_ = l.Close() // so that no other log checks the level
 	l.level = 1
 	if want := l.wanted(*l.apps.Of("app-1").limits.Load()); want.AllowAtomicPublish || l.takesTogether(l.apps.Of("app-1"), 5) {
 		t.Error("a server of 2.11 is asked for it")
 	}
 }
 
-// What a server answers to a batch decides how its events go on.
+// TestWayIn02AnswersToABatch: the server's answer to a batch decides how its events are sent next.
 func TestWayIn02AnswersToABatch(t *testing.T) {
 	l := allTogether(t, node(t, t.TempDir()), AtomicAlways)
 	for code, want := range map[jetstream.ErrorCode]struct{ singly, again bool }{
@@ -331,8 +331,8 @@ func TestWayIn02AnswersToABatch(t *testing.T) {
 	}
 }
 
-// TestWayIn02BatchesBesideTheLibrary: a batch that is written past the library is the one that the
-// library would write, and nothing of it is left on its events.
+// TestWayIn02BatchesBesideTheLibrary: a batch written past the library is the one that the library would
+// write, and leaves no trace on its events.
 func TestWayIn02BatchesBesideTheLibrary(t *testing.T) {
 	s, opt := external(t)
 	opt.Atomic = AtomicAlways
@@ -418,7 +418,7 @@ func TestWayIn02BatchesBesideTheLibrary(t *testing.T) {
 	}
 }
 
-// The answer of the server that we are built with to a batch is read without reflection.
+// TestWayIn02PlainAckOfABatch: the bundled server's acknowledgement of a batch is read without reflection.
 func TestWayIn02PlainAckOfABatch(t *testing.T) {
 	l := allTogether(t, node(t, t.TempDir()), AtomicAlways)
 	m := manyOf(t, l, ofBatch("", 3, 3))

@@ -8,9 +8,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A log of rising offsets reaches the tracker with losses, repeats and delays. If
-// whoever asks does what it says, the result is the log itself, as far as it has
-// been heard of: nothing twice, nothing missing, nothing out of order.
+// TestFollowingTheTrackerGivesTheLog: messages with rising offsets reach the tracker with losses, repeats and
+// delays. If the caller acts on its verdicts, the result is the log itself up to the newest message heard of:
+// nothing twice, nothing missing, nothing out of order.
 func TestFollowingTheTrackerGivesTheLog(t *testing.T) {
 	type message struct {
 		offset, prev uint64
@@ -86,8 +86,8 @@ func TestAnOffsetGivenOutAgainIsSuspect(t *testing.T) {
 	}
 }
 
-// After a gap nothing proves anything until the next message: what is at or below is
-// dropped, what is above is delivered or repaired.
+// TestAfterAGapTheTrackerGoesOn: after a gap nothing proves anything until the next message. Messages at or
+// below the position are dropped, those above it are delivered or cause a repair.
 func TestAfterAGapTheTrackerGoesOn(t *testing.T) {
 	now := time.Unix(1000, 0)
 	tr := tracker{last: 10, seen: mark{offset: 10, time: now}}

@@ -15,10 +15,10 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// TestWeeks01AnEventOnItsWayWhileAStreamIsEdited: an event is stored while a stream is edited, and
-// its acknowledgement comes when the settings are put back and those that were acknowledged before
-// have been looked at. What was looked up before the edit must not vouch for it, nor what comes
-// behind it: it was acknowledged, and lost in silence.
+// TestWeeks01AnEventOnItsWayWhileAStreamIsEdited: an event is stored while a stream is edited, and its
+// acknowledgement comes when the settings were put back and the earlier acknowledged events were looked up. A
+// look-up from before the edit must not vouch for it, nor an event after it. Before, the event was
+// acknowledged and lost in silence.
 func TestWeeks01AnEventOnItsWayWhileAStreamIsEdited(t *testing.T) {
 	s := node(t, t.TempDir())
 	l := open(t, options(s))
@@ -30,7 +30,7 @@ func TestWeeks01AnEventOnItsWayWhileAStreamIsEdited(t *testing.T) {
 				t.Fatal(err)
 			}
 			upset := a.upset.Load()
-			// Nobody puts the settings back as long as this has the turn.
+			// The settings are not put back as long as the test holds the turn.
 			a.turn <- struct{}{}
 			p.begin(l, a)
 			op.edit(a.stream, func(c *jetstream.StreamConfig) {
@@ -53,7 +53,7 @@ func TestWeeks01AnEventOnItsWayWhileAStreamIsEdited(t *testing.T) {
 			})
 			p.note(got.offset)
 			a.sure.mu.Lock()
-			a.sure.until = time.Now().Add(time.Hour) // as by a reading that took long
+			a.sure.until = time.Now().Add(time.Hour) // as if a read had taken long
 			a.sure.mu.Unlock()
 			if looksUp {
 				if where := l.assured(t.Context(), a, p); where != elsewhere {
@@ -61,7 +61,7 @@ func TestWeeks01AnEventOnItsWayWhileAStreamIsEdited(t *testing.T) {
 				}
 				return
 			}
-			// As if the log had not been readable: it is kept, with one behind it.
+			// As if the log had not been readable: the event is kept, and one after it.
 			if !a.sure.keep(p) {
 				t.Fatal("there is no room")
 			}
@@ -72,8 +72,8 @@ func TestWeeks01AnEventOnItsWayWhileAStreamIsEdited(t *testing.T) {
 	}
 }
 
-// TestWayIn04WhatIsKeptIsACopy: an event that another one vouches for is kept without those that it was
-// sent with, and without the attempt that stored it, which would be taken for the next one.
+// TestWayIn04WhatIsKeptIsACopy: an event that another one vouches for is kept without the other events of its
+// batch, and without the attempt that stored it, which would be taken for the next one.
 func TestWayIn04WhatIsKeptIsACopy(t *testing.T) {
 	for name, add := range map[string]func(*assurance, *parcel) bool{
 		"vouched":          func(s *assurance, p *parcel) bool { return s.vouched(p, 0) },
@@ -108,14 +108,14 @@ func TestWayIn04WhatIsKeptIsACopy(t *testing.T) {
 	}
 }
 
-// TestWayIn04AVouchedBatchIsStoredAgain: the events of a batch that others vouched for are stored again
-// when they turn out to be elsewhere, each once.
+// TestWayIn04AVouchedBatchIsStoredAgain: the events of a batch that others vouched for are stored again, each
+// once, when they turn out to be missing from their channels.
 func TestWayIn04AVouchedBatchIsStoredAgain(t *testing.T) {
 	s := node(t, t.TempDir())
 	l := open(t, options(s))
 	a, op := l.apps.Of("app-1"), newOperator(t, l)
 	upset := a.upset.Load()
-	a.turn <- struct{}{} // nobody puts the settings back as long as this has the turn
+	a.turn <- struct{}{} // the settings are not put back as long as the test holds the turn
 	op.edit(a.stream, func(c *jetstream.StreamConfig) {
 		c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: ">", Destination: "away.>"}
 	})

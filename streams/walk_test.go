@@ -18,7 +18,7 @@ import (
 	"github.com/sluicehq/sluice/streams/embedded"
 )
 
-// long is a log of an app that keeps so many messages of a channel.
+// long returns the log of an app that keeps this number of messages of a channel.
 func long(t *testing.T, messages int64) (*Log, *embedded.Server) {
 	t.Helper()
 	s := node(t, t.TempDir())
@@ -27,7 +27,7 @@ func long(t *testing.T, messages int64) (*Log, *embedded.Server) {
 	return open(t, opt), s
 }
 
-// numbered publishes events whose data are their numbers.
+// numbered publishes n events whose data are their numbers.
 func numbered(l *Log, channel string, first, n int) ([]broker.Receipt, error) {
 	out := make([]broker.Outgoing, n)
 	for i := range out {
@@ -36,21 +36,21 @@ func numbered(l *Log, channel string, first, n int) ([]broker.Receipt, error) {
 	return l.Publish(l.ctx, "a", out...)
 }
 
-// numberedEvent is what a reader must find.
+// numberedEvent is an event that a reader must find.
 type numberedEvent struct {
 	offset uint64
 	time   time.Time
 	data   string
 }
 
-// clock has it go by another clock.
+// clock sets the clock.
 func (a *ahead) clock(now func() time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.now = now
 }
 
-// remembers says whether something was read ahead of a subject.
+// remembers reports whether messages of a subject are kept from a read-ahead.
 func remembers(l *Log, subject string) bool {
 	l.ahead.mu.Lock()
 	defer l.ahead.mu.Unlock()
@@ -62,13 +62,13 @@ func remembers(l *Log, subject string) bool {
 	return false
 }
 
-// twin is a channel as the log must show it. It has no memory of what was read.
+// twin is the model of a channel. It has no memory of what was read.
 type twin struct {
 	name   string
 	events []numberedEvent
 }
 
-// page is what a query selects.
+// page returns what a query selects.
 func (c *twin) page(q broker.Query) (want []string, more bool) {
 	all := slices.Clone(c.events)
 	if q.NewestFirst {
@@ -99,7 +99,7 @@ type pager struct {
 	q       broker.Query
 }
 
-// paging is a log, two channels of it and who reads them, all of which do something at random.
+// paging has a log, two channels of it and readers, all of which act at random.
 type paging struct {
 	*rapid.T
 	log      *Log
@@ -129,7 +129,7 @@ func (p *paging) publish(c *twin) {
 	c.events = c.events[max(len(c.events)-p.keeps, 0):]
 }
 
-// query selects something at random, mostly of what is there.
+// query returns a random query, mostly of existing events.
 func (p *paging) query(c *twin) broker.Query {
 	q := broker.Query{NewestFirst: rapid.Bool().Draw(p.T, "newest first"), Limit: rapid.IntRange(1, 12).Draw(p.T, "limit")}
 	if len(c.events) == 0 {
@@ -152,7 +152,7 @@ func (p *paging) query(c *twin) broker.Query {
 	return q
 }
 
-// read reads a page, which must be what the channel has, and goes on from it.
+// read reads a page, compares it with the model, and moves the pager on.
 func (p *paging) read(r *pager) {
 	page, err := p.log.Read(p.log.ctx, "a", r.channel.name, r.q)
 	if err != nil {
@@ -173,7 +173,7 @@ func (p *paging) read(r *pager) {
 	}
 }
 
-// follow reads all pages after a position.
+// follow reads all pages after a random position.
 func (p *paging) follow(c *twin) {
 	if len(c.events) == 0 {
 		return
@@ -208,13 +208,13 @@ func (p *paging) purge(c *twin) {
 	c.events = slices.DeleteFunc(c.events, func(e numberedEvent) bool { return before == 0 || e.offset < before })
 }
 
-// Whatever is published, purged and removed by retention while people page through channels, they see what the log has, as
-// one does who remembers nothing of what was read.
+// TestTime05ReadingAheadShowsWhatTheLogHas: whatever is published, purged and evicted while readers page
+// through channels, they see what the log has, like a reader without read-ahead.
 func TestTime05ReadingAheadShowsWhatTheLogHas(t *testing.T) {
 	const keeps = 90
 	l, _ := long(t, keeps)
 	round := 0
-	var now atomic.Pointer[time.Time] // who looks after the log asks as well
+	var now atomic.Pointer[time.Time] // atomic, because the log's own goroutine reads the clock as well
 	now.Store(&time.Time{})
 	l.ahead.clock(func() time.Time { return *now.Load() })
 	rapid.Check(t, func(t *rapid.T) {
@@ -257,7 +257,7 @@ func TestTime05ReadingAheadShowsWhatTheLogHas(t *testing.T) {
 	}
 }
 
-// batches counts the answers of several messages that are asked for.
+// batches counts the requests for several messages.
 func batches(t *testing.T, s *embedded.Server) func() int {
 	t.Helper()
 	conn, err := nats.Connect("", s.ConnectOptions()...)
@@ -274,12 +274,12 @@ func batches(t *testing.T, s *embedded.Server) func() int {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	// What was answered was heard by the server, which tells us before it says that it has.
+	// The server has got each request that it answered, and delivers it here before it answers the flush.
 	flush := func() int {
 		if err := conn.Flush(); err != nil {
 			t.Fatal(err)
 		}
-		// The library calls in turn: after a barrier all were counted.
+		// The library calls in turn: after a barrier all requests were counted.
 		done := make(chan struct{})
 		if err := conn.Barrier(func() { close(done) }); err != nil {
 			t.Fatal(err)
@@ -291,7 +291,7 @@ func batches(t *testing.T, s *embedded.Server) func() int {
 	return flush
 }
 
-// all pages through a channel and returns the offsets and how many pages there were.
+// all pages through a channel and returns the offsets and the number of pages.
 func all(t *testing.T, l *Log, channel string, q broker.Query) (offsets []uint64, pages int) {
 	t.Helper()
 	for {
@@ -313,8 +313,9 @@ func all(t *testing.T, l *Log, channel string, q broker.Query) (offsets []uint64
 	}
 }
 
-// Whoever pages through a channel makes the log answer once for several pages, in both directions and wherever
-// its messages lie among others; a page alone costs what it costs.
+// TestTime05AnAnswerDoesForSeveralPages: paging through a channel takes one request for several pages, in
+// both directions and wherever its messages lie among others. A single page costs no more than without
+// read-ahead.
 func TestTime05AnAnswerDoesForSeveralPages(t *testing.T) {
 	const events, limit = 3000, 100
 	// An answer that does not come in time is asked for again, so the bounds leave room for some.
@@ -373,7 +374,8 @@ func TestTime05AnAnswerDoesForSeveralPages(t *testing.T) {
 	}
 }
 
-// Many who page through a channel at the same time, in both directions, each see every event once and in order.
+// TestTime05ManyPageThroughAChannel: many readers that page through a channel at the same time, in both
+// directions, each see every event once and in order.
 func TestTime05ManyPageThroughAChannel(t *testing.T) {
 	const events = 2000
 	l, _ := long(t, -1)
@@ -412,7 +414,8 @@ func TestTime05ManyPageThroughAChannel(t *testing.T) {
 	}
 }
 
-// A server to which the connection was lost may come back without what it had last.
+// TestTime05WhatWasReadAheadEndsWithItsConnection: after a lost connection the server may come back without
+// its last messages, so the read-ahead is dropped.
 func TestTime05WhatWasReadAheadEndsWithItsConnection(t *testing.T) {
 	l, _ := long(t, -1)
 	l.ahead.clock(func() time.Time { return time.Time{} })
@@ -428,8 +431,9 @@ func TestTime05WhatWasReadAheadEndsWithItsConnection(t *testing.T) {
 	awaitTrue(t, "it is forgotten", func() bool { return !remembers(l, SubjectOf("a", "mine")) })
 }
 
-// TestTime05APageUpToABoundIsWhole: a copy of the log that was behind the bound of a page gave it without its newer
-// end, and nobody noticed, because only pages with the newest event of the channel were compared with their leader.
+// TestTime05APageUpToABoundIsWhole: before, a replica that was behind the upper bound of a page returned it
+// without its newest events, and that went unnoticed, because only pages with the newest event of the channel
+// were compared with the leader.
 func TestTime05APageUpToABoundIsWhole(t *testing.T) {
 	l, _ := long(t, -1)
 	got, err := numbered(l, "mine", 0, 300)

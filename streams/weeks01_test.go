@@ -14,7 +14,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// operator is somebody who administers the NATS server beside a log.
+// operator administers the NATS server beside a log.
 type operator struct {
 	t  *testing.T
 	js jetstream.JetStream
@@ -22,7 +22,7 @@ type operator struct {
 
 func newOperator(t *testing.T, l *Log) operator {
 	t.Helper()
-	// An edit of before that would be heard of only when its stream is looked at.
+	// An earlier edit would be noticed only when its stream is checked.
 	awaitTrue(t, "edits are heard of", func() bool {
 		l.feed.mu.Lock()
 		defer l.feed.mu.Unlock()
@@ -58,23 +58,23 @@ func (o operator) edit(stream string, change func(*jetstream.StreamConfig)) {
 	case errors.As(err, &api) && strings.Contains(api.Description, "unknown field"):
 		o.t.Skip("this server has no such setting: ", err)
 	case errors.Is(err, jetstream.ErrStreamSourceNotSupported), errors.Is(err, jetstream.ErrStreamSubjectTransformNotSupported):
-		// It was put back before the answer was made.
+		// The edit was put back before the answer was made.
 	case err != nil:
 		o.t.Fatal(err)
 	}
 }
 
-// edits are what an operator may do to the stream of an app, with what is to be read in
-// readiness if it is not put back.
+// edits lists what an operator may do to the stream of an app, with the text in readiness if it is not put
+// back.
 var edits = []struct {
 	name   string
 	change func(*jetstream.StreamConfig)
-	// stays is what readiness says of a setting that is left as it is, always if it is
-	// the operator's own: then it is empty.
+	// stays is the text in readiness about a setting that is left as it is. It is empty for a setting that is
+	// the operator's own, which is always left.
 	stays string
 	own   bool
-	// late edits come when nothing vouches for an event any more: what is stored
-	// before is lost, and said to be.
+	// late edits come when nothing vouches for an event any more: events stored before are lost, and reported
+	// as lost.
 	late bool
 }{
 	{name: "no acknowledgements", change: func(c *jetstream.StreamConfig) { c.NoAck = true }},
@@ -129,9 +129,8 @@ var edits = []struct {
 	{name: "limits of consumers", change: func(c *jetstream.StreamConfig) { c.MaxConsumers = 7 }, own: true},
 }
 
-// TestWeeks01AnOperatorEditsAStream: whatever he sets, an event that is acknowledged is in
-// the log and delivered, in its channel; the epoch goes on; and the setting is put back,
-// or readiness names it.
+// TestWeeks01AnOperatorEditsAStream: whatever an operator sets, an acknowledged event is in the log and is
+// delivered in its channel; the epoch goes on; and the setting is put back, or readiness names it.
 func TestWeeks01AnOperatorEditsAStream(t *testing.T) {
 	t.Parallel()
 	for _, c := range edits {
@@ -194,7 +193,7 @@ func TestWeeks01AnOperatorEditsAStream(t *testing.T) {
 			if got := l.apps.Of("app-1").currentEpoch(); got != epoch {
 				t.Errorf("the epoch is %s, was %s", got, epoch)
 			}
-			// A start finds nothing wrong that was not said, and keeps the epoch.
+			// A restart finds no fault that was not reported, and keeps the epoch.
 			_ = l.Close()
 			if got := open(t, options(s)).apps.Of("app-1").currentEpoch(); got != epoch {
 				t.Errorf("after a start the epoch is %s, was %s", got, epoch)
@@ -203,7 +202,7 @@ func TestWeeks01AnOperatorEditsAStream(t *testing.T) {
 	}
 }
 
-// comparable01 is a configuration without what the server counts on its own.
+// comparable01 returns a configuration without the server's own bookkeeping.
 func comparable01(c jetstream.StreamConfig) jetstream.StreamConfig {
 	c.Metadata = map[string]string{epochKey: c.Metadata[epochKey]}
 	if c.RePublish != nil {
@@ -213,8 +212,7 @@ func comparable01(c jetstream.StreamConfig) jetstream.StreamConfig {
 	return c
 }
 
-// TestWeeks01ARemovedMark: metadata that was removed while no gateway ran is put back as it
-// was.
+// TestWeeks01ARemovedMark: metadata that was removed while no gateway ran is restored unchanged.
 func TestWeeks01ARemovedMark(t *testing.T) {
 	s := node(t, t.TempDir())
 	l := open(t, options(s))
@@ -235,8 +233,9 @@ func TestWeeks01ARemovedMark(t *testing.T) {
 	}
 }
 
-// TestWeeks01WhatWasPutBackIsConfirmed: the server may put the edit into the hands of its store
-// after what was put back, and then acknowledges by the edit, as the stream itself does not say.
+// TestWeeks01WhatWasPutBackIsConfirmed: the server may apply the edit to its store after the settings that
+// were put back, and then acknowledges by the edit although the stream itself reports the settings. So they
+// are sent again.
 func TestWeeks01WhatWasPutBackIsConfirmed(t *testing.T) {
 	t.Parallel()
 	s := node(t, t.TempDir())
@@ -250,7 +249,7 @@ func TestWeeks01WhatWasPutBackIsConfirmed(t *testing.T) {
 	defer func() { _ = sub.Unsubscribe() }()
 	before := op.config(stream)
 	op.edit(stream, func(c *jetstream.StreamConfig) { c.Discard, c.MaxMsgs, c.Description = jetstream.DiscardNew, 1, "mine" })
-	// The edit, what was put back, and that again as often as it is confirmed.
+	// The edit, the settings that were put back, and these again for each confirmation.
 	awaitTrue(t, "it is put in force again", func() bool { return len(updates) >= 2+len(confirmAfter) })
 	before.Description = "mine"
 	if after := op.config(stream); fmt.Sprintf("%+v", comparable01(after)) != fmt.Sprintf("%+v", comparable01(before)) {

@@ -20,7 +20,7 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// talker stands before a NATS server and says things in its place.
+// talker is a proxy before a NATS server that can speak in its place.
 type talker struct {
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
@@ -90,7 +90,7 @@ func (p *talker) each(do func(net.Conn)) {
 	}
 }
 
-// usable says what does not work of all that a gateway does with NATS.
+// usable exercises everything that a gateway does with NATS.
 type usable struct {
 	l        *Log
 	live     *sink
@@ -146,7 +146,7 @@ func use(t *testing.T, l *Log) *usable {
 	return u
 }
 
-// works waits until everything does again.
+// works waits until everything works again.
 func (u *usable) works(t *testing.T) {
 	t.Helper()
 	awaitTrue(t, "the log is ready", func() bool { return u.l.Health().Ready })
@@ -198,7 +198,8 @@ func (u *usable) works(t *testing.T) {
 	})
 }
 
-// Whatever a server says before it hangs up, a gateway goes on with a new connection.
+// TestWeeks02WhateverTheServerSays: whatever a server says before it closes a connection, a gateway goes on
+// with a new one.
 func TestWeeks02WhateverTheServerSays(t *testing.T) {
 	t.Parallel()
 	s, _ := guarded(t, "")
@@ -232,8 +233,8 @@ func reloaded(t *testing.T, s *server.Server, opt *server.Options, change func(*
 	}
 }
 
-// A server that takes less than before costs the events that are too large for it, and no
-// other.
+// TestWeeks02MaxPayloadIsLoweredAndRaised: a server whose max_payload was lowered refuses the events that are
+// too large for it, and no other.
 func TestWeeks02MaxPayloadIsLoweredAndRaised(t *testing.T) {
 	t.Parallel()
 	s, opt := guarded(t, "")
@@ -279,7 +280,7 @@ func TestWeeks02MaxPayloadIsLoweredAndRaised(t *testing.T) {
 	}
 }
 
-// A server that takes too little from the start says so at the start.
+// TestWeeks02MaxPayloadAtTheStart: a max_payload that is too small is reported at the start.
 func TestWeeks02MaxPayloadAtTheStart(t *testing.T) {
 	s, _ := guarded(t, "max_payload: 16384")
 	l := open(t, Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "a", Secrets: []Secret{"secret"}}}})
@@ -289,8 +290,8 @@ func TestWeeks02MaxPayloadAtTheStart(t *testing.T) {
 	}
 }
 
-// A subscription that the server does not allow is refused to the one who wants it, and
-// named; and it is well again when the server allows more.
+// TestWeeks02TooManySubscriptions: an attach whose subscription the server does not allow gets an error,
+// which readiness names. Both end when the server allows more.
 func TestWeeks02TooManySubscriptions(t *testing.T) {
 	config := func(n int) string {
 		return fmt.Sprintf("accounts {A {jetstream: enabled, limits {max_subs: %d}, users: [{user: u, password: p}]}}", n)
@@ -341,8 +342,8 @@ func TestWeeks02TooManySubscriptions(t *testing.T) {
 	})
 }
 
-// What was refused is tried one by one, so that a gateway need not wait for its connection
-// to be made anew, or be restarted.
+// TestWeeks02PermissionsThatComeLater: refused subscriptions are retried one by one, so a gateway need not
+// reconnect or restart.
 func TestWeeks02PermissionsThatComeLater(t *testing.T) {
 	t.Parallel()
 	config := func(subscribe string) string {

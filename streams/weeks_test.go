@@ -14,7 +14,7 @@ import (
 	"github.com/sluicehq/sluice/streams/embedded"
 )
 
-// beside is an operator of a server without a log.
+// beside returns an operator of a server without a log.
 func beside(t *testing.T, s *embedded.Server) operator {
 	t.Helper()
 	nc, err := nats.Connect(s.ClientURL(), append(s.ConnectOptions(), nats.Timeout(time.Minute))...)
@@ -29,8 +29,7 @@ func beside(t *testing.T, s *embedded.Server) operator {
 	return operator{t, js}
 }
 
-// TestWeeks01AnOperatorEditsWhatGatewaysShare: the streams beside those of apps are put back
-// as well.
+// TestWeeks01AnOperatorEditsWhatGatewaysShare: edits of the streams beside those of apps are put back, too.
 func TestWeeks01AnOperatorEditsWhatGatewaysShare(t *testing.T) {
 	s := node(t, t.TempDir())
 	l := open(t, options(s))
@@ -58,7 +57,7 @@ func TestWeeks01AnOperatorEditsWhatGatewaysShare(t *testing.T) {
 		before := comparable01(op.config(stream))
 		for what, change := range harmful {
 			if what == "metadata" && stream != "GATEWAYS" {
-				continue // what is not marked as ours is not put back if its subjects differ
+				continue // a stream without our mark is not put back if its subjects differ
 			}
 			op.edit(stream, change)
 			awaitTrue(t, what+" of "+stream+" is put back", func() bool {
@@ -71,8 +70,8 @@ func TestWeeks01AnOperatorEditsWhatGatewaysShare(t *testing.T) {
 	awaitTrue(t, "nothing is wrong", func() bool { return len(l.Health().Problems) == 0 })
 }
 
-// TestWeeks01ASecondGatewayTakesSmallerEvents: the stream of the first one is not made
-// smaller by it, in whatever order they start.
+// TestWeeks01ASecondGatewayTakesSmallerEvents: a gateway with a smaller event limit does not reduce the limit
+// of the first gateway's stream, in whatever order they start.
 func TestWeeks01ASecondGatewayTakesSmallerEvents(t *testing.T) {
 	s := node(t, t.TempDir())
 	large := options(s)
@@ -93,7 +92,7 @@ func TestWeeks01ASecondGatewayTakesSmallerEvents(t *testing.T) {
 	}
 }
 
-// TestWeeks01WhatRollUpsRemoved is told: no position before it is taken for complete.
+// TestWeeks01WhatRollUpsRemoved: no position before a roll-up is taken for complete.
 func TestWeeks01WhatRollUpsRemoved(t *testing.T) {
 	for _, kind := range []string{"all", "sub"} {
 		t.Run(kind, func(t *testing.T) {
@@ -110,7 +109,8 @@ func TestWeeks01WhatRollUpsRemoved(t *testing.T) {
 			}
 			first := publish()
 			publish()
-			// The server refuses the header once it was put back, so somebody insists.
+			// The server refuses the header once the setting was put back, so the edit and the publish are
+			// repeated.
 			awaitTrue(t, "a roll-up gets through", func() bool {
 				op.edit(stream, func(c *jetstream.StreamConfig) { c.AllowRollup = true })
 				m := nats.NewMsg(SubjectOf("app-1", "c"))
@@ -131,7 +131,7 @@ func TestWeeks01WhatRollUpsRemoved(t *testing.T) {
 	}
 }
 
-// TestWeeks01StreamsOfOthers are named, with a way out.
+// TestWeeks01StreamsOfOthers: foreign streams in the way are named in the error, with a way out.
 func TestWeeks01StreamsOfOthers(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -174,8 +174,8 @@ func TestWeeks01StreamsOfOthers(t *testing.T) {
 	}
 }
 
-// TestWeeks01ASealedStream is named while the log runs and when it starts; what can be read
-// goes on being read, and the other apps go on.
+// TestWeeks01ASealedStream: a sealed stream is named while the log runs and when it starts. Its events can
+// still be read, and other apps go on.
 func TestWeeks01ASealedStream(t *testing.T) {
 	s := node(t, t.TempDir())
 	l := open(t, options(s))
@@ -235,8 +235,8 @@ func TestWeeks01ALostOverride(t *testing.T) {
 	}
 }
 
-// TestWeeks10TheWindowOfIdsComesBack when retention is raised again, by a reload, by a start
-// and by hand.
+// TestWeeks10TheWindowOfIdsComesBack: the duplicate window grows again when retention is raised, by a reload,
+// by a start and by hand.
 func TestWeeks10TheWindowOfIdsComesBack(t *testing.T) {
 	s := node(t, t.TempDir())
 	l := open(t, options(s))
@@ -273,7 +273,8 @@ func TestWeeks10TheWindowOfIdsComesBack(t *testing.T) {
 	window(idWindow)
 }
 
-// TestWeeks20StreamsOfAppsThatAreGone are named once, and no longer when they are deleted.
+// TestWeeks20StreamsOfAppsThatAreGone: streams of removed apps are named once, and no longer when they are
+// deleted.
 func TestWeeks20StreamsOfAppsThatAreGone(t *testing.T) {
 	s := node(t, t.TempDir())
 	l := open(t, options(s))
@@ -314,8 +315,8 @@ func TestWeeks20StreamsOfAppsThatAreGone(t *testing.T) {
 	}
 }
 
-// TestWeeks11NamesThatAreNoChannels are counted, whether anybody follows anything or not, and
-// the log of the process says why, once for each app.
+// TestWeeks11NamesThatAreNoChannels: events under names that are no channels are counted, whether or not any
+// channel is followed, and the process's log gives the reason once for each app.
 func TestWeeks11NamesThatAreNoChannels(t *testing.T) {
 	t.Parallel()
 	s := node(t, t.TempDir())
@@ -357,8 +358,8 @@ func TestWeeks11NamesThatAreNoChannels(t *testing.T) {
 	}
 }
 
-// TestWeeks01AStreamThatIsHeld is not made anew, so that it can be restored beside gateways
-// that run.
+// TestWeeks01AStreamThatIsHeld: a stream on hold is not recreated, so that it can be restored beside running
+// gateways.
 func TestWeeks01AStreamThatIsHeld(t *testing.T) {
 	t.Parallel()
 	s := node(t, t.TempDir())
@@ -369,8 +370,8 @@ func TestWeeks01AStreamThatIsHeld(t *testing.T) {
 		op.edit("GATEWAYS", func(c *jetstream.StreamConfig) { c.Metadata = map[string]string{holdKey: value} })
 	}
 	hold("restoring")
-	// NATS cannot tell an edit that another one has overtaken: one that is made in the same
-	// moment in which a gateway puts back what the last one removed may be undone by it.
+	// NATS cannot detect that an edit has overtaken another one: an edit made at the moment in which a
+	// gateway puts back what the last one removed may be undone by the gateway.
 	awaitTrue(t, "the mark that the edit removed is put back", func() bool { return op.config("GATEWAYS").Metadata[epochKey] != "" })
 	if err := op.js.DeleteStream(t.Context(), StreamOf("app-1")); err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ import (
 	"github.com/sluicehq/sluice/streams/embedded"
 )
 
-// openWork opens the queues as a process of its own would.
+// openWork opens the queues as a separate process would.
 func openWork(t *testing.T, s *embedded.Server, node string) *Work {
 	t.Helper()
 	l := open(t, options(s))
@@ -33,8 +33,8 @@ func openWork(t *testing.T, s *embedded.Server, node string) *Work {
 	return w
 }
 
-// takeAll takes again and again until it is to stop: a task that takes long on its way is taken for
-// lost, and whoever takes begins anew.
+// takeAll repeats Take until it ends for another reason than errMissed: a task that takes long to arrive is
+// taken for lost, and then the caller must begin again.
 func takeAll(ctx context.Context, w *Work, queue string, pending int, do func(broker.Taken)) error {
 	for {
 		if err := w.Take(ctx, queue, pending, do); !errors.Is(err, errMissed) {
@@ -51,7 +51,7 @@ func TestWork(t *testing.T) {
 	})
 }
 
-// age has the server remove all tasks for their age.
+// age has the server remove all tasks by their age.
 func age(t *testing.T, w *Work) {
 	t.Helper()
 	config := w.wanted()
@@ -69,7 +69,7 @@ func age(t *testing.T, w *Work) {
 	}
 }
 
-// TestWorkOfTheDead takes over from a process that says nothing any more.
+// TestWorkOfTheDead: a process takes over the tasks of a process that has gone silent.
 func TestWorkOfTheDead(t *testing.T) {
 	s := node(t, t.TempDir())
 	dead, heir := openWork(t, s, "dead"), openWork(t, s, "heir")
@@ -120,7 +120,7 @@ func TestWorkLeasesEndByOurClock(t *testing.T) {
 		if err := heir.acquire(ctx); err != nil {
 			t.Fatalf("nobody took over: %v", err)
 		}
-		// One that is renewed is not taken.
+		// A lease that is renewed is not taken.
 		took := make(chan error, 1)
 		short, end := context.WithTimeout(t.Context(), 3*time.Second)
 		defer end()
@@ -143,9 +143,9 @@ func TestWorkLeasesEndByOurClock(t *testing.T) {
 	})
 }
 
-// TestWorkOfAFormerTakerIsFencedOff: one that was cut off while it was succeeded asks
-// for tasks again as soon as it is back, before it knows. What it got nobody else would
-// get before it expires.
+// TestWorkOfAFormerTakerIsFencedOff: a taker that was cut off while another one succeeded it requests tasks
+// again as soon as it has reconnected, before it knows. No other taker would get the tasks it received before
+// they expire.
 func TestWorkOfAFormerTakerIsFencedOff(t *testing.T) {
 	s := node(t, t.TempDir())
 	one, other := openWork(t, s, "one"), openWork(t, s, "other")
@@ -168,8 +168,8 @@ func TestWorkOfAFormerTakerIsFencedOff(t *testing.T) {
 	}
 }
 
-// TestWorkPutEndsWithoutAcknowledgement: the answer of a leader that was killed never
-// comes, though the connection lives.
+// TestWorkPutEndsWithoutAcknowledgement: the acknowledgement of a leader that was killed never comes, though
+// the connection lives. Put returns an error then.
 func TestWorkPutEndsWithoutAcknowledgement(t *testing.T) {
 	w := openWork(t, node(t, t.TempDir()), "one")
 	w.log.opt.PublishTimeout = time.Second
@@ -187,7 +187,7 @@ func TestWorkPutEndsWithoutAcknowledgement(t *testing.T) {
 	if infoErr != nil {
 		t.Fatal(infoErr)
 	}
-	// The setting is put back as soon as it is seen, and then it may be acknowledged.
+	// The setting is put back as soon as it is noticed, and then the put may be acknowledged.
 	if !errors.Is(err, broker.ErrUnavailable) && (err != nil || now.Config.NoAck) {
 		t.Errorf("got %v, of a stream that acknowledges: %v", err, !now.Config.NoAck)
 	}
@@ -266,7 +266,7 @@ func TestWorkKeepsIDsWhateverTheyHold(t *testing.T) {
 	}
 }
 
-// TestWorkIsBoundedInBytes hands out more only when something is done.
+// TestWorkIsBoundedInBytes: beyond the bound in bytes a task is handed out only after another one is done.
 func TestWorkIsBoundedInBytes(t *testing.T) {
 	w := openWork(t, node(t, t.TempDir()), "one")
 	const size, n = 900 << 10, 90
@@ -310,8 +310,8 @@ func TestWorkEndsWithTheLog(t *testing.T) {
 	}
 }
 
-// TestWorkNoticesWhatDidNotArrive takes deliveries away, as a connection that breaks
-// does: one that others follow, and the last one before a silence.
+// TestWorkNoticesWhatDidNotArrive drops deliveries, as a broken connection does: one that others follow, and
+// the last one before a silence.
 func TestWorkNoticesWhatDidNotArrive(t *testing.T) {
 	for name, more := range map[string]int{"followed by others": 20, "the last one": 0} {
 		t.Run(name, func(t *testing.T) {
@@ -355,7 +355,7 @@ func TestWorkNoticesWhatDidNotArrive(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				// The server serves those who wait by turns, the taker first.
+				// The server serves waiting requests in turn, the taker's first.
 				for _, id := range []string{fmt.Sprint("a", i), fmt.Sprint("b", i)} {
 					want[id] = true
 					put(id)
@@ -384,7 +384,7 @@ func TestWorkNoticesWhatDidNotArrive(t *testing.T) {
 	}
 }
 
-// TestWorkIsTakenFast has more deliveries under way than fit into one request.
+// TestWorkIsTakenFast has more deliveries in flight than fit into one request.
 func TestWorkIsTakenFast(t *testing.T) {
 	w := openWork(t, node(t, t.TempDir()), "one")
 	const n = 4 * workPull
@@ -398,7 +398,7 @@ func TestWorkIsTakenFast(t *testing.T) {
 		i := 0
 		err := takeAll(ctx, w, "q", n, func(task broker.Taken) {
 			if task.ID == "0" {
-				i = 0 // It may begin anew.
+				i = 0 // the taker may begin again
 			}
 			if task.ID != fmt.Sprint(i) {
 				t.Errorf("took %s, want %d", task.ID, i)
@@ -413,7 +413,7 @@ func TestWorkIsTakenFast(t *testing.T) {
 	}
 }
 
-// mute is a table that stores the first lease that is taken and loses the answer.
+// mute is a table that stores the first lease and loses the answer.
 type mute struct {
 	kv.Table
 	lost atomic.Bool
@@ -427,7 +427,8 @@ func (m *mute) Swap(ctx context.Context, key string, value []byte, ttl time.Dura
 	return revision, err
 }
 
-// TestTrustALeaseWhoseAnswerIsLost: whoever took it knows his own, and takes.
+// TestTrustALeaseWhoseAnswerIsLost: a taker whose lease was stored without an answer recognizes the lease as
+// its own, and takes.
 func TestTrustALeaseWhoseAnswerIsLost(t *testing.T) {
 	w := openWork(t, node(t, t.TempDir()), "one")
 	m := &mute{Table: w.table}
@@ -442,8 +443,8 @@ func TestTrustALeaseWhoseAnswerIsLost(t *testing.T) {
 	}
 }
 
-// TestTrust07QueuesOfAnEarlierReleaseLoseNothing: a stream without bounds of its queues gets
-// them when nothing is lost by it.
+// TestTrust07QueuesOfAnEarlierReleaseLoseNothing: a stream of an earlier release, without bounds of its
+// queues, gets the bounds once no task is lost by that.
 func TestTrust07QueuesOfAnEarlierReleaseLoseNothing(t *testing.T) {
 	s := node(t, t.TempDir())
 	l := open(t, options(s))

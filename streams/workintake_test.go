@@ -27,7 +27,7 @@ func TestWorkIntakeAudit(t *testing.T) {
 	arrive(3, 1)
 	audit(4, nil)
 
-	// What waits behind something for which there is no room is not missing.
+	// Tasks queued behind one for which there is no room are not missing.
 	waited := make(chan error, 1)
 	go func() { waited <- in.arrive(t.Context(), 4, 5) }()
 	tick := time.NewTicker(time.Millisecond)
@@ -43,10 +43,10 @@ func TestWorkIntakeAudit(t *testing.T) {
 	if err := <-waited; err != nil {
 		t.Fatal(err)
 	}
-	audit(6, nil) // what had to wait may not have been looked at yet
+	audit(6, nil) // what was queued may not have been looked at yet
 	audit(6, errMissed)
 
-	// What still arrives is not missing, however long it takes.
+	// A task that still arrives is not missing, however long it takes.
 	arrive(5, 1)
 	audit(9, nil)
 	arrive(6, 1)

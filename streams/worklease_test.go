@@ -34,8 +34,8 @@ func (s *slowTable) Swap(context.Context, string, []byte, time.Duration, uint64)
 	return 0, kv.ErrConflict
 }
 
-// TestALeaseIsNotTakenForAnAnswerThatTookLong: that nobody could answer for longer than a lease lives says
-// nothing of whoever holds it.
+// TestALeaseIsNotTakenForAnAnswerThatTookLong: a table that does not answer for longer than a lease lives
+// does not prove that the lease's holder is gone.
 func TestALeaseIsNotTakenForAnAnswerThatTookLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &slowTable{began: time.Now(), stolen: make(chan struct{})}
@@ -67,7 +67,7 @@ func (f *forgetful) Swap(ctx context.Context, key string, value []byte, ttl time
 	return r, err
 }
 
-// TestWorkSurvivesALostAnswer: whoever holds the lease goes on when the answer to a renewal is lost.
+// TestWorkSurvivesALostAnswer: the holder of a lease goes on when the answer to a renewal is lost.
 func TestWorkSurvivesALostAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := &forgetful{Table: kv.NewMemoryTable(nil)}
