@@ -23,7 +23,7 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// rights are those that docs/operations.md asks for.
+// rights returns the permissions that docs/operations.md asks for.
 func rights(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/operations.md")
@@ -37,8 +37,8 @@ func rights(t *testing.T) string {
 	return strings.Join(strings.Fields(string(all[1])+" "+string(all[2])), " ")
 }
 
-// TestDocumentedRights does everything as a user with the rights of the documentation
-// and no others. Scripts are checked by what they call as well.
+// TestDocumentedRights does everything as a user with the documented permissions and no others. Redis checks
+// the commands that scripts call as well.
 func TestDocumentedRights(t *testing.T) {
 	t.Parallel()
 	for name, cluster := range map[string]bool{"single": false, "cluster": true} {
@@ -54,7 +54,7 @@ func TestDocumentedRights(t *testing.T) {
 			}
 			for _, s := range servers {
 				s.Do("ACL SETUSER gateway on >secret ~sluice:* &sluice:* " + rights(t))
-				// No pattern of keys holds for these, which reach what others keep in the server.
+				// No key pattern restricts these commands, which reach keys of other users of the server.
 				for _, command := range []string{"FLUSHALL", "FLUSHDB", "SWAPDB 0 1", "KEYS *", "GET other:key", "SUBSCRIBE other:channel"} {
 					if s.Do("ACL DRYRUN gateway "+command) == "+OK" {
 						t.Errorf("a user with the documented rights may use %s", command)
@@ -66,8 +66,8 @@ func TestDocumentedRights(t *testing.T) {
 	}
 }
 
-// TestMissingRightsEndTheStart: a user that may not run what the scripts call could
-// start, and then store nothing.
+// TestMissingRightsEndTheStart: before, a gateway whose user may not run the commands in the scripts could
+// start, and then could not store anything.
 func TestMissingRightsEndTheStart(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
@@ -81,9 +81,9 @@ func TestMissingRightsEndTheStart(t *testing.T) {
 	}
 }
 
-// TestWhatIsNotPermittedIsNotStored: of a user that lacks one right, at the start or from some time on, nothing is
-// stored that is answered with an error, or whoever tries again would store it again. A publish was announced
-// and given its time to live behind the event, and failed there.
+// TestWhatIsNotPermittedIsNotStored: if the user lacks one permission, at the start or later, an event whose
+// publish fails is not stored; otherwise a retry would store it twice. Before, a publish was announced and
+// given its expiry after the event was stored, and failed there.
 func TestWhatIsNotPermittedIsNotStored(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
@@ -171,7 +171,7 @@ func everything(t *testing.T, l *Log) {
 	if taken := <-done; taken != nil {
 		t.Errorf("taking a task: %v, %v", taken, err)
 	}
-	// What sluice app remove does.
+	// This is what `sluice app remove` does.
 	if n, err := l.Measure(ctx, "app.2"); err != nil || n == 0 {
 		t.Errorf("measuring an app: %d keys, %v", n, err)
 	}
@@ -181,8 +181,7 @@ func everything(t *testing.T, l *Log) {
 	until(t, "the log is ready", func() bool { return l.Health().Ready })
 }
 
-// TestTLS talks to a server that wants certificates of its clients, and is refused
-// where it should be.
+// TestTLS connects to a server that requires client certificates, and is refused where it must be.
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -9,13 +9,13 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// forgetPlace does what age does to a channel that nobody publishes to.
+// forgetPlace removes a channel's keys, as their expiry does if nothing is published.
 func forgetPlace(server *redisserver.Server, k channelKeys) {
 	server.Do("DEL " + k.meta + " " + k.stream)
 }
 
-// TestAgedAcknowledgementIsNoLoss: a channel that was published to once and then never again had
-// the whole app begin a new epoch when its place had aged, although nothing was lost.
+// TestAgedAcknowledgementIsNoLoss: before, the whole app began a new epoch when the keys of a channel with a
+// single, old event had expired, although no event was lost.
 func TestAgedAcknowledgementIsNoLoss(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -54,8 +54,8 @@ func TestAgedAcknowledgementIsNoLoss(t *testing.T) {
 	}
 }
 
-// TestAgedPlaceOfAFollower: a gateway that did not come by for longer than a place lives does not
-// know what was stored meanwhile, of this channel alone.
+// TestAgedPlaceOfAFollower: a gateway that did not check a channel for longer than its keys live does not
+// know what was stored meanwhile. Only this channel gets a gap.
 func TestAgedPlaceOfAFollower(t *testing.T) {
 	t.Parallel()
 	for name, anew := range map[string]bool{"gone": false, "made anew": true} {
@@ -93,7 +93,8 @@ func TestAgedPlaceOfAFollower(t *testing.T) {
 	}
 }
 
-// TestAuditsComeByWithinALife: with 92,000 channels of an app a place could age between two looks.
+// TestAuditsComeByWithinALife: before, with 92,000 channels of an app the keys of a channel could expire
+// between two audits of it.
 func TestAuditsComeByWithinALife(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ followed, looked int }{{10, 10}, {1000, follow.AuditBatch}, {100_000, 1000}} {

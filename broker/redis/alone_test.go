@@ -10,7 +10,7 @@ import (
 	"github.com/sluicehq/sluice/broker/follow"
 )
 
-// idle is a follower of a log that says nothing.
+// idle is a follower of a log that delivers nothing.
 type idle struct {
 	*follower
 	at broker.Position
@@ -30,7 +30,7 @@ func (idle) Read(ctx context.Context) (func() follow.Found, error) {
 	return nil, ctx.Err()
 }
 
-// alone follows a channel from a position on, for a sink, without a log.
+// alone returns a follower of a channel that begins at a position, with a sink and without a log.
 func alone(t *testing.T, at broker.Position, sink broker.Sink) *follower {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

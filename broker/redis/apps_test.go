@@ -11,8 +11,8 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// TestTrust07AFailingAppLeavesTheOthersAlone: the others start and work, the failing one is
-// named and answers with an error, and it works as soon as it can.
+// TestTrust07AFailingAppLeavesTheOthersAlone: the other apps start and work, the failing app is named and its
+// requests get an error, and it works once the key is mended.
 func TestTrust07AFailingAppLeavesTheOthersAlone(t *testing.T) {
 	url := redisserver.Start(t).URL()
 	first := open(t, url, false)
@@ -25,7 +25,7 @@ func TestTrust07AFailingAppLeavesTheOthersAlone(t *testing.T) {
 	}
 	l := open(t, url, false)
 	event := broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e"}}
-	mustPublish(t, l, "app.2", event) // The other app does not suffer.
+	mustPublish(t, l, "app.2", event) // the other app is not affected
 	if h := l.Health(); !h.Ready || !strings.Contains(strings.Join(h.Problems, "\n"), "epoch of the app app-1") {
 		t.Errorf("health is %+v", h)
 	}
@@ -51,8 +51,8 @@ func TestTrust04TheIdOfGatewaysIsReserved(t *testing.T) {
 	}
 }
 
-// TestTrust07APoisonedChannelIsNoTroubleOfTheServer: what somebody put in the place of a channel
-// is named, and concerns its app alone.
+// TestTrust07APoisonedChannelIsNoTroubleOfTheServer: a foreign value under a channel's key is named, and
+// affects its app only.
 func TestTrust07APoisonedChannelIsNoTroubleOfTheServer(t *testing.T) {
 	t.Parallel()
 	l := open(t, redisserver.Start(t).URL(), false, func(o *Options) { o.PublishTimeout = time.Second })
@@ -61,7 +61,7 @@ func TestTrust07APoisonedChannelIsNoTroubleOfTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	event := broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e"}}
-	// On a busy machine there may be no second try in the time, which would name it.
+	// On a busy machine there may be no second attempt within the time-out, which would name it.
 	until(t, "it is named", func() bool {
 		if _, err := l.Publish(t.Context(), "app-1", event); !errors.Is(err, broker.ErrUnavailable) {
 			t.Fatalf("got %v", err)
@@ -71,7 +71,7 @@ func TestTrust07APoisonedChannelIsNoTroubleOfTheServer(t *testing.T) {
 	if h := l.Health(); !h.Ready {
 		t.Errorf("health is %+v", h)
 	}
-	mustPublish(t, l, "app.2", event) // The other app does not suffer.
+	mustPublish(t, l, "app.2", event) // the other app is not affected
 	if err := l.pub.Do(t.Context(), l.pub.B().Del().Key(key).Build()).Error(); err != nil {
 		t.Fatal(err)
 	}
@@ -81,8 +81,8 @@ func TestTrust07APoisonedChannelIsNoTroubleOfTheServer(t *testing.T) {
 	}
 }
 
-// TestATryThatWasCutShortSaysNothing: the last try of a publish ends with the time of its caller,
-// and was taken for trouble of the server, although the tries before named another reason.
+// TestATryThatWasCutShortSaysNothing: the last attempt of a publish ends with its caller's context. Before,
+// that was taken for a fault of the server, although the earlier attempts named another reason.
 func TestATryThatWasCutShortSaysNothing(t *testing.T) {
 	t.Parallel()
 	l := open(t, redisserver.Start(t).URL(), false)

@@ -14,7 +14,7 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// TestAgeBoundsAChannel: a channel that is published to again and again kept all of its events, and with -1
+// TestAgeBoundsAChannel: before, a channel that got new events again and again kept all of them, and with -1
 // messages it grew until the server was full.
 func TestAgeBoundsAChannel(t *testing.T) {
 	t.Parallel()
@@ -36,7 +36,7 @@ func TestAgeBoundsAChannel(t *testing.T) {
 			}
 			growOld(t, l, k, 2*time.Hour)
 			epoch := l.apps.Of("app-1").currentEpoch()
-			// Two go with each that comes.
+			// Each new event removes two old ones.
 			for i := range 5 {
 				offsets = append(offsets, publishOne(t, l, "c", fmt.Sprint("new ", i)))
 			}
@@ -59,7 +59,7 @@ func TestAgeBoundsAChannel(t *testing.T) {
 			if lost, err := l.Lost(t.Context(), "app-1", "c", time.Time{}); !lost || err != nil {
 				t.Errorf("lost at all: %v, %v", lost, err)
 			}
-			// Young ones are not looked at again and again.
+			// Young events are not checked again and again.
 			before := server.Lines("HGET " + k.meta + " o")
 			publishOne(t, l, "c", "x")
 			if now := server.Lines("HGET " + k.meta + " o"); strings.Join(now, " ") != strings.Join(before, " ") {
@@ -69,7 +69,7 @@ func TestAgeBoundsAChannel(t *testing.T) {
 	}
 }
 
-// growOld has everything in a channel, and its hash, be of an earlier time.
+// growOld moves all events of a channel, and its hash, back in time.
 func growOld(t *testing.T, l *Log, k channelKeys, by time.Duration) {
 	t.Helper()
 	err := rueidis.NewLuaScript(`

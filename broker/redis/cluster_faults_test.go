@@ -11,8 +11,7 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// onCluster attaches to channels of all masters through two gateways and begins to
-// publish through both.
+// onCluster follows channels of all masters through two gateways and publishes through both.
 type onCluster struct {
 	logs     [2]*Log
 	channels []string
@@ -41,7 +40,7 @@ func loadCluster(t *testing.T, cluster *redisserver.Cluster, timeout time.Durati
 		}
 		o.sinks[c] = pair
 	}
-	// Several publishers, because each waits for a channel that cannot be written to.
+	// There are several publishers, because each waits for a channel that cannot be written to.
 	o.load = publishThrough(t, o.channels, o.logs[0], o.logs[1], o.logs[0], o.logs[1])
 	return o
 }
@@ -50,14 +49,14 @@ func (o *onCluster) slot(channel string) int {
 	return int(slotOf(o.logs[0].keys.channel("app-1", channel).live))
 }
 
-// more waits until some more events are acknowledged.
+// more waits until n more events are acknowledged.
 func (o *onCluster) more(t *testing.T, n int) {
 	t.Helper()
 	had := o.load.count()
 	until(t, "publishing goes on", func() bool { return o.load.count() >= had+n })
 }
 
-// settled waits until everybody has the last event of each channel and compares.
+// settled waits until both gateways have the last event of each channel, and then compares.
 func (o *onCluster) settled(t *testing.T, compare func(who string, pubs []*broker.Publication, gaps []broker.Gap, acked map[uint64]string)) {
 	t.Helper()
 	acked := o.load.end(t)
@@ -78,9 +77,9 @@ func (o *onCluster) settled(t *testing.T, compare func(who string, pubs []*broke
 	}
 }
 
-// TestMovingSlotsLoseNothing hands the slots of channels in use from master to master
-// while two gateways publish and listen. Nothing is lost by it, so nobody may see a
-// gap, and each acknowledged event is delivered once and in order.
+// TestMovingSlotsLoseNothing moves the slots of channels in use from master to master while two gateways
+// publish and follow. No event is lost by that, so no sink may get a gap, and each acknowledged event is
+// delivered once and in order.
 func TestMovingSlotsLoseNothing(t *testing.T) {
 	fault.Seeds(t, 25, func(t *testing.T, rng *rand.Rand) {
 		cluster := redisserver.StartCluster(t)
@@ -104,9 +103,8 @@ func TestMovingSlotsLoseNothing(t *testing.T) {
 	})
 }
 
-// TestKilledMasterOfCluster kills a master under load and starts it again on its
-// append-only file. An append that waits for a synchronisation of the disk is lost
-// with the process, so what is missing must have been told.
+// TestKilledMasterOfCluster kills a master under load and restarts it on its append-only file. An append that
+// waits for a sync of the disk is lost with the process, so missing events must have been reported as a gap.
 func TestKilledMasterOfCluster(t *testing.T) {
 	fault.Seeds(t, 25, func(t *testing.T, rng *rand.Rand) {
 		cluster := redisserver.StartCluster(t, "--appendonly", "yes")
@@ -116,7 +114,7 @@ func TestKilledMasterOfCluster(t *testing.T) {
 			master := cluster.Masters[rng.IntN(3)]
 			master.Kill()
 			if rng.IntN(2) == 0 {
-				// The others stop as well when they have noticed.
+				// The other masters stop as well once they have noticed.
 				other := cluster.Masters[0]
 				if other == master {
 					other = cluster.Masters[1]
@@ -133,9 +131,9 @@ func TestKilledMasterOfCluster(t *testing.T) {
 	})
 }
 
-// TestReplicaTakesOver lets a replica take the place of its master under load: when
-// the master is killed, and when it is told to step down and lives on as a replica.
-// Replication does not wait, so what is missing must have been told.
+// TestReplicaTakesOver lets a replica take over from its master under load: when the master is killed, and
+// when it is told to step down and lives on as a replica. Replication is asynchronous, so missing events must
+// have been reported as a gap.
 func TestReplicaTakesOver(t *testing.T) {
 	t.Parallel()
 	for _, kill := range []bool{true, false} {
@@ -161,8 +159,8 @@ func TestReplicaTakesOver(t *testing.T) {
 	}
 }
 
-// TestListingAsksNoReplica: a replica has no other channels than its master, may have those that were
-// removed, and listing waited for it.
+// TestListingAsksNoReplica: a replica has no other channels than its master, and may still have removed ones.
+// Before, a listing waited for replicas.
 func TestListingAsksNoReplica(t *testing.T) {
 	t.Parallel()
 	c := redisserver.StartCluster(t)

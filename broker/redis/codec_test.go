@@ -41,7 +41,7 @@ func TestEntriesThatAreNotOursAreRefused(t *testing.T) {
 }
 
 func TestSlotsAreThoseOfRedis(t *testing.T) {
-	// As CLUSTER KEYSLOT answers.
+	// These are answers of CLUSTER KEYSLOT.
 	for key, want := range map[string]uint16{"foo": 12182, "sluice:{app:chan}:s": slotOf("app:chan"), "123456789": 12739} {
 		if got := slotOf(key); got != want {
 			t.Errorf("slot of %q is %d, want %d", key, got, want)

@@ -19,11 +19,11 @@ import (
 func TestMain(m *testing.M) {
 	rank.Check()
 	goleak.VerifyTestMain(m,
-		// The client closes connections to servers that left the cluster five
-		// seconds later, also after it was closed itself.
+		// The client closes connections to servers that left the cluster five seconds later, even after the
+		// client itself was closed.
 		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"),
 		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient).redirectOrNew.func1"),
-		// Nor is it waited for its pause before it asks for the slots again.
+		// Closing does not wait for the client's pause before it requests the slots again, either.
 		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
 }
 
@@ -93,7 +93,7 @@ func backendOf(t *testing.T, url string, cluster bool) brokertest.Backend {
 			return open(t, url, cluster)
 		},
 		Evict: func(t *testing.T, app, channel string) {
-			// Age removes the stream, and leaves the hash for longer.
+			// Expiry removes the stream, and leaves the hash for longer.
 			err := l.pub.Do(t.Context(), l.pub.B().Del().Key(l.keys.channel(app, channel).stream).Build()).Error()
 			if err != nil {
 				t.Fatal(err)
@@ -102,7 +102,7 @@ func backendOf(t *testing.T, url string, cluster bool) brokertest.Backend {
 	}
 }
 
-// followerFor returns the follower of a channel that is attached.
+// followerFor returns the follower of an attached channel.
 func followerFor(l *Log, app, channel string) *follower {
 	for _, f := range l.follow.Of(app) {
 		if f.Channel == channel {

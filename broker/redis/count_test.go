@@ -9,8 +9,8 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// TestCountingOverJumps: offsets jump where another run of a server goes on, and where somebody removed an
-// entry by hand.
+// TestCountingOverJumps: offsets jump where another run of a server goes on, and where an entry was removed
+// by hand.
 func TestCountingOverJumps(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)

@@ -6,8 +6,9 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// TestAPasswordForAnotherServerIsNotTold: the file of the address may change the user and the password while a gateway
-// runs. If it names another server, which takes a restart, the one in use gets what it had before.
+// TestAPasswordForAnotherServerIsNotTold: the file with the URL may change the user and password while a
+// gateway runs. If it names another server, which takes a restart, the server in use keeps getting the former
+// credentials.
 func TestAPasswordForAnotherServerIsNotTold(t *testing.T) {
 	first, err := rueidis.ParseURL("redis://u:one@a:6379?addr=b:6379")
 	if err != nil {

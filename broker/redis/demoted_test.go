@@ -15,12 +15,11 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// atOnce has a server send a replica everything without waiting for others to come.
+// atOnce makes a server sync a replica without waiting for further replicas.
 var atOnce = []string{"--repl-diskless-sync-delay", "0"}
 
-// TestServerThatBecameAReplica: behind one address another server took over, and the
-// one before lives on as its replica and keeps its connections. Nothing was published
-// until it ended.
+// TestServerThatBecameAReplica: behind one address another server took over, and the former one lives on as
+// its replica and keeps its connections. Before, no event could be published until the former server ended.
 func TestServerThatBecameAReplica(t *testing.T) {
 	t.Parallel()
 	old, successor := redisserver.Start(t, atOnce...), redisserver.Start(t, atOnce...)
@@ -58,8 +57,8 @@ func TestServerThatBecameAReplica(t *testing.T) {
 	})
 }
 
-// behindOneAddress opens a log on a server that a successor can take over from: it becomes a replica and
-// keeps its connections, while the address is that of the successor. What is done between the two is lost.
+// behindOneAddress opens a log on a server from which a successor can take over: the server becomes a replica
+// and keeps its connections, and the address leads to the successor. Writes made by between are lost.
 func behindOneAddress(t *testing.T, change ...func(*Options)) (l *Log, successor *redisserver.Server, takeOver func(between ...func())) {
 	t.Helper()
 	old, successor := redisserver.Start(t, atOnce...), redisserver.Start(t, atOnce...)
@@ -86,7 +85,7 @@ func behindOneAddress(t *testing.T, change ...func(*Options)) (l *Log, successor
 	}
 }
 
-// talksTo says whether the log talks to a server.
+// talksTo reports whether the log is connected to a server.
 func (l *Log) talksTo(t *testing.T, s *redisserver.Server) bool {
 	for _, c := range []rueidis.Client{l.pub, l.read} {
 		info, err := c.Do(t.Context(), c.B().Info().Section("server").Build()).ToString()
@@ -97,9 +96,9 @@ func (l *Log) talksTo(t *testing.T, s *redisserver.Server) bool {
 	return true
 }
 
-// TestIdleGatewayLeavesAReplica: a gateway to which nothing is published stayed with a server that
-// became a replica, and could not store who is where, nor webhooks. Whatever is written, and looking at
-// the server from time to time, must end that, so each is alone here.
+// TestIdleGatewayLeavesAReplica: before, a gateway without publishes stayed connected to a server that had
+// become a replica, and could store neither cluster state nor webhooks. Each kind of write, and the periodic
+// check of the server, must end that, so each is tested alone.
 func TestIdleGatewayLeavesAReplica(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
@@ -182,7 +181,7 @@ func TestIdleGatewayLeavesAReplica(t *testing.T) {
 			}
 			do := write(t, l, table)
 			takeOver()
-			// The first is refused, and the connections are given up.
+			// The first attempt is refused, and the connections are closed.
 			until(t, "it is written", func() bool { return do() == nil })
 			until(t, "the connections are to the successor", func() bool { return l.talksTo(t, successor) })
 		})

@@ -9,9 +9,9 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// TestAppsCalledLikeSomethingElse: an app called cluster has its keys beside the table of cluster
-// state, one called work its channels beside the queues. To remove it removed these as well, and the
-// listing of its channels told the names of queues of others.
+// TestAppsCalledLikeSomethingElse: an app called cluster has its keys beside the table of cluster state, an
+// app called work its channels beside the queues. Before, removing such an app removed these as well, and the
+// listing of its channels contained names of queues.
 func TestAppsCalledLikeSomethingElse(t *testing.T) {
 	t.Parallel()
 	for _, cluster := range []bool{false, true} {
@@ -70,8 +70,8 @@ func TestAppsCalledLikeSomethingElse(t *testing.T) {
 	}
 }
 
-// TestPurgedChannelIsNotListed: of a channel that was purged as a whole an empty stream was left,
-// and it was listed as one that keeps something.
+// TestPurgedChannelIsNotListed: before, a channel that was purged as a whole left an empty stream and was
+// listed as one with events.
 func TestPurgedChannelIsNotListed(t *testing.T) {
 	t.Parallel()
 	for _, through := range []string{"all", "the newest"} {

@@ -7,9 +7,9 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// TestAnnouncedButNotInTheLog: a live message of what is not in the log, because a
-// server lost it or because somebody forged it, was held for a repair, found missing,
-// and held again, so that a gateway read a silent channel without a pause.
+// TestAnnouncedButNotInTheLog: before, a live message that is not in the log, because a server lost the event
+// or the message was forged, was held for a repair, found missing, and held again, so that a gateway kept
+// reading a silent channel without a pause.
 func TestAnnouncedButNotInTheLog(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
@@ -35,8 +35,8 @@ func TestAnnouncedButNotInTheLog(t *testing.T) {
 	}
 }
 
-// TestDatabasesDoNotHearEachOther: Redis announces across its databases, so two
-// installations in two of them heard each other's events and members.
+// TestDatabasesDoNotHearEachOther: Redis publishes across its databases. Before, two installations in two
+// databases got each other's events and members.
 func TestDatabasesDoNotHearEachOther(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)

@@ -9,8 +9,8 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// TestRun04RedisIsInspectedWithoutATrace: what it is, what its user may not do, and nothing is
-// there afterwards that was not before.
+// TestRun04RedisIsInspectedWithoutATrace: an inspection reports the server and the permissions that its user
+// lacks, and leaves no new key.
 func TestRun04RedisIsInspectedWithoutATrace(t *testing.T) {
 	s := redisserver.Start(t)
 	opt := Options{URL: Secret(s.URL()), Apps: []AppOptions{{ID: "a"}}}
@@ -55,8 +55,8 @@ func TestRun04RedisIsInspectedWithoutATrace(t *testing.T) {
 	}
 }
 
-// TestDeadAddressIsNoProblemOfSettings: a cluster is whole, and one of the addresses of redis_url is
-// dead. Starts failed by chance, and so did looks at the settings, which turned all apps red.
+// TestDeadAddressIsNoProblemOfSettings: a cluster is whole, and one of the addresses in redis_url is dead.
+// Before, starts failed by chance, and so did checks of the settings, which made all apps unready.
 func TestDeadAddressIsNoProblemOfSettings(t *testing.T) {
 	t.Parallel()
 	url := redisserver.StartCluster(t).URL() + "&addr=127.0.0.1:1"

@@ -15,7 +15,7 @@ type losses struct{ atomic.Int64 }
 func (*losses) Changed(kv.Record) {}
 func (l *losses) Lost()           { l.Add(1) }
 
-// TestANewRoomComparesNothingElse: each topic of the table that was watched for the first time had
+// TestANewRoomComparesNothingElse: before, each topic of the table that was watched for the first time had
 // all channels compared with the log and all rooms listed anew, as after the loss of a server.
 func TestANewRoomComparesNothingElse(t *testing.T) {
 	t.Parallel()
@@ -45,7 +45,7 @@ func TestANewRoomComparesNothingElse(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer stop()
-				// Subscriptions are mended in turn: that of the room before is through with it.
+				// Subscriptions are processed in turn: the previous room's is done by then.
 				until(t, "the room is told", func() bool { return rooms[i].Load() > 0 })
 			}
 			if doubt := l.doubt.Load(); doubt || l.Stats().Scans != scans {

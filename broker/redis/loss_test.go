@@ -14,7 +14,7 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// witness notes what a sink was told.
+// witness records the publications and gaps of a sink.
 type witness struct {
 	mu   sync.Mutex
 	pubs []*broker.Publication
@@ -53,8 +53,8 @@ func until(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// storm publishes through several nodes until it is stopped, and notes what was
-// acknowledged. Refused publishes are let go.
+// storm publishes through several logs until it is stopped, and records the acknowledged events. Refused
+// publishes are dropped.
 type storm struct {
 	mu    sync.Mutex
 	acked map[string]map[uint64]string // data by offset, by channel
@@ -111,12 +111,11 @@ func (s *storm) end(t *testing.T) map[string]map[uint64]string {
 	return s.acked
 }
 
-// TestR25KilledRedis kills the server under load. With an append-only file that is
-// always written first nothing is lost and nobody notices more than a pause. (With
-// everysec an append waits for a slow disk, and is lost with the process; see
-// TestKilledMasterOfCluster.) Without one, or with a snapshot alone, all that is promised is that nobody is left to believe that it has
-// everything: a new epoch and a gap for who was there, an error for who comes back,
-// and no offset with two meanings.
+// TestR25KilledRedis kills the server under load. With an append-only file that is synced before each answer
+// no event is lost, and there is no more than a pause. (With everysec an append waits for a slow disk, and is
+// lost with the process; see TestKilledMasterOfCluster.) Without such a file, or with a snapshot only, no
+// subscriber may be left to believe that it has everything: there is a new epoch, a gap for attached sinks,
+// an error for resumes, and no offset with two meanings.
 func TestR25KilledRedis(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -185,7 +184,7 @@ func killed(t *testing.T, rng *rand.Rand, server *redisserver.Server, snapshot, 
 	}
 	acked := load.end(t)
 
-	// One more per channel, to know when all is delivered.
+	// One more event per channel shows when all are delivered.
 	for _, c := range channels {
 		last := publishOne(t, one, c, "end")
 		acked[c][last] = "end"
@@ -210,7 +209,7 @@ func killed(t *testing.T, rng *rand.Rand, server *redisserver.Server, snapshot, 
 	}
 }
 
-// check compares what a sink was told with what was acknowledged.
+// check compares what a sink got with the acknowledged events.
 func check(t *testing.T, who string, pubs []*broker.Publication, gaps []broker.Gap, acked map[uint64]string, keeps bool) {
 	t.Helper()
 	delivered := map[uint64]bool{}
@@ -239,8 +238,8 @@ func check(t *testing.T, who string, pubs []*broker.Publication, gaps []broker.G
 	}
 }
 
-// TestCutFeedsMissNothing breaks the connections that receive, again and again, on
-// one server and on a cluster. What was announced meanwhile is read from the log.
+// TestCutFeedsMissNothing breaks the subscribing connections again and again, on one server and on a cluster.
+// Events published meanwhile are read from the log.
 func TestCutFeedsMissNothing(t *testing.T) {
 	t.Parallel()
 	for name, cluster := range map[string]bool{"single": false, "cluster": true} {
@@ -280,7 +279,7 @@ func cutFeeds(t *testing.T, rng *rand.Rand, servers []*redisserver.Server, l *Lo
 	}
 	acked := load.end(t)
 	for c, w := range sinks {
-		// No other event comes: the last one must not wait for the next.
+		// No further event comes: the last one must not wait for the next.
 		last := uint64(0)
 		for offset := range acked[c] {
 			last = max(last, offset)

@@ -21,8 +21,8 @@ func publishOne(t *testing.T, l *Log, channel, data string) uint64 {
 	return mustPublish(t, l, "app-1", plain(channel, data)).Offset
 }
 
-// mustPublish publishes an event, once, that can be stored. A log with little time for each try
-// may not get an answer in it on a busy machine, and is asked again as a publisher would.
+// mustPublish publishes, once, an event that can be stored. On a busy machine a log with short attempts may
+// get no answer in time; then the publish is repeated with the same id.
 func mustPublish(t *testing.T, l *Log, app string, event broker.Outgoing) (r broker.Receipt) {
 	t.Helper()
 	once := *event.Event
@@ -41,9 +41,9 @@ func mustPublish(t *testing.T, l *Log, app string, event broker.Outgoing) (r bro
 	return r
 }
 
-// TestPositionInsideWhatWasLost: a server lost two events and took another one, and
-// nobody who could have noticed is left. Who comes back from between the two was given
-// the new one as if nothing lay between, although the log names what comes before it.
+// TestPositionInsideWhatWasLost: a server lost two events and stored another one, and no gateway that could
+// have noticed is left. Before, a resume from between the two lost events got the new one as if nothing lay
+// between, although the log names what comes before it.
 func TestPositionInsideWhatWasLost(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
@@ -73,9 +73,9 @@ func TestPositionInsideWhatWasLost(t *testing.T) {
 	}
 }
 
-// TestLossOfWhatWasOnlyAcknowledged: a gateway that follows no channel knows what it
-// acknowledged. It did not notice that this was lost when another gateway had
-// published since, nor when it had looked once before.
+// TestLossOfWhatWasOnlyAcknowledged: a gateway that follows no channel knows what it acknowledged. Before, it
+// did not notice the loss of that when another gateway had published since, nor when it had checked once
+// before.
 func TestLossOfWhatWasOnlyAcknowledged(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -97,7 +97,7 @@ func TestLossOfWhatWasOnlyAcknowledged(t *testing.T) {
 			}
 			server.Kill()
 			if c.behind {
-				// By another gateway, faster than this one looks.
+				// By another gateway, before this one checks.
 				l.subs.mu.Lock()
 				server.Restart()
 				publishOne(t, open(t, server.URL(), false), "c", "new")
@@ -110,9 +110,8 @@ func TestLossOfWhatWasOnlyAcknowledged(t *testing.T) {
 	}
 }
 
-// TestOneLossIsOneGap: each gateway that noticed a loss began a life of its own, and
-// followers of a log that came back empty began another, so that sockets were sent
-// away several times.
+// TestOneLossIsOneGap: before, each gateway that noticed a loss began an epoch of its own, and followers of a
+// log that came back empty began another, so that sockets were closed several times.
 func TestOneLossIsOneGap(t *testing.T) {
 	t.Parallel()
 	for _, snapshot := range []bool{false, true} {
@@ -174,8 +173,8 @@ func TestOneLossIsOneGap(t *testing.T) {
 	}
 }
 
-// TestEpochThatComesBack: a server that lost the newest epoch has the one before it.
-// Its positions must not be good again.
+// TestEpochThatComesBack: a server that lost the newest epoch has the previous one again. Positions of that
+// one must stay invalid.
 func TestEpochThatComesBack(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
@@ -193,8 +192,8 @@ func TestEpochThatComesBack(t *testing.T) {
 	}
 }
 
-// TestEvictedWhileAnotherChannelWasLost: what retention removes while a new life
-// begins is missing like anything else. It was left out without a word.
+// TestEvictedWhileAnotherChannelWasLost: events that retention removes while a new epoch begins are missing
+// as well. Before, they were left out without a gap.
 func TestEvictedWhileAnotherChannelWasLost(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -231,8 +230,8 @@ func TestEvictedWhileAnotherChannelWasLost(t *testing.T) {
 	}
 }
 
-// TestWhatIsOnItsWayIsNotMissing: a repair may find that the log has removed what is still to
-// come as live messages.
+// TestWhatIsOnItsWayIsNotMissing: a repair may find that the log has removed events that are still to come as
+// live messages.
 func TestWhatIsOnItsWayIsNotMissing(t *testing.T) {
 	t.Parallel()
 	entry := func(offset, prev uint64) arrival {
@@ -241,7 +240,7 @@ func TestWhatIsOnItsWayIsNotMissing(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		page scanned
-		// comes is what comes while the repair waits.
+		// comes holds what arrives during the repair.
 		comes     []arrival
 		got, gaps int
 	}{
@@ -276,8 +275,8 @@ func TestWhatIsOnItsWayIsNotMissing(t *testing.T) {
 	}
 }
 
-// TestVerifyingReadsPlaces: after each trouble of a connection a gateway read the newest event of each of
-// thousands of channels whole, to compare its offset.
+// TestVerifyingReadsPlaces: before, after each connection failure a gateway read the whole newest event of
+// each of thousands of channels to compare its offset.
 func TestVerifyingReadsPlaces(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
@@ -294,8 +293,8 @@ func TestVerifyingReadsPlaces(t *testing.T) {
 	}
 }
 
-// TestOffsetsOfAServerWithAClockBehind: a server that lost the end of a channel and whose clock was behind gave
-// the offsets that it had lost to other events.
+// TestOffsetsOfAServerWithAClockBehind: before, a server that had lost the end of a channel and whose clock
+// was behind gave the lost offsets to other events.
 func TestOffsetsOfAServerWithAClockBehind(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
@@ -311,8 +310,8 @@ func TestOffsetsOfAServerWithAClockBehind(t *testing.T) {
 	}
 }
 
-// TestLossWhereNobodyListens: what a gateway had acknowledged was lost, and it did not notice, because no
-// connection for live messages broke: it follows nothing, or nothing at this server of a cluster.
+// TestLossWhereNobodyListens: before, a gateway did not notice the loss of events that it had acknowledged if
+// no connection for live messages broke: because it followed no channel, or none at this server of a cluster.
 func TestLossWhereNobodyListens(t *testing.T) {
 	t.Parallel()
 	quick := func(o *Options) { o.AuditInterval = 100 * time.Millisecond }

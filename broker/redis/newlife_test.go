@@ -9,12 +9,12 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// TestGapOfANewLifeNamesAPlace: who was told that the log began a new life, and where to go on, was refused
-// when he came back from there, and told of the same loss again.
+// TestGapOfANewLifeNamesAPlace: before, a subscriber that was told of a new epoch, and of the position to go
+// on from, was refused when it resumed from there, and told of the same loss again.
 func TestGapOfANewLifeNamesAPlace(t *testing.T) {
 	t.Parallel()
-	// Three events are published to the channel c, and the server loses what is named. more are published
-	// by another gateway that does not know of it.
+	// Three events are published to the channel c, and lose makes the server lose some. more events are
+	// published by another gateway that does not know of the loss.
 	for _, c := range []struct {
 		name string
 		lose func(s *redisserver.Server, k channelKeys, offsets []uint64)
@@ -40,7 +40,7 @@ func TestGapOfANewLifeNamesAPlace(t *testing.T) {
 			}
 			until(t, "all are delivered", func() bool { p, _ := w.seen(); return len(p) == 3 })
 			a, before := l.apps.Of("app-1"), l.apps.Of("app-1").currentEpoch()
-			l.subs.end(followerFor(l, "app-1", "c").sub) // it is read, and does not come live
+			l.subs.end(followerFor(l, "app-1", "c").sub) // the channel is read, and gets no live messages
 			c.lose(server, l.keys.channel("app-1", "c"), offsets)
 			other := open(t, server.URL(), false, silent)
 			for i := range c.more {
@@ -77,10 +77,10 @@ func TestGapOfANewLifeNamesAPlace(t *testing.T) {
 	}
 }
 
-// loseMeta is what a server does that may evict keys.
+// loseMeta does what a server does that may evict keys.
 func loseMeta(s *redisserver.Server, k channelKeys, _ []uint64) { s.Do("DEL " + k.meta) }
 
-// loseLast is what a failover does that came before the last event was replicated.
+// loseLast does what a failover does that comes before the last event was replicated.
 func loseLast(s *redisserver.Server, k channelKeys, offsets []uint64) {
 	s.Do(fmt.Sprintf("XDEL %s %d-0", k.stream, offsets[2]))
 	s.Do(fmt.Sprintf("HSET %s s %d r another", k.meta, offsets[1]))

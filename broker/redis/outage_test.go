@@ -17,14 +17,14 @@ func plain(channel, data string) broker.Outgoing {
 	return broker.Outgoing{Channel: channel, Event: &broker.Event{Name: "e", Data: []byte(data)}}
 }
 
-// TestReadyAgainWithoutTraffic: a gateway that is not ready gets no traffic, so the
-// problem of a publish that was given up must not wait for the next one to go away.
+// TestReadyAgainWithoutTraffic: a gateway that is not ready gets no traffic, so the problem of a failed
+// publish must clear without a further publish.
 func TestReadyAgainWithoutTraffic(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t, "--appendonly", "yes")
 	l := open(t, server.URL(), false, func(o *Options) { o.PublishTimeout = 300 * time.Millisecond })
 	server.Kill()
-	// On a busy machine there may be no second try in the time, which would name it.
+	// On a busy machine there may be no second attempt within the time-out, which would name the problem.
 	until(t, "it is named", func() bool {
 		if _, err := l.Publish(t.Context(), "app-1", plain("c", "x")); err == nil {
 			t.Fatal("published to a dead server")
@@ -35,8 +35,8 @@ func TestReadyAgainWithoutTraffic(t *testing.T) {
 	until(t, "the log is ready again", func() bool { return l.Health().Ready })
 }
 
-// TestIDsWhileTheirMasterIsDown: ids that publishers chose are looked up at another
-// master than the channel's, and that was not tried again.
+// TestIDsWhileTheirMasterIsDown: publishers' ids may be looked up at another master than the channel's.
+// Before, a failed look-up was not retried.
 func TestIDsWhileTheirMasterIsDown(t *testing.T) {
 	t.Parallel()
 	cluster := redisserver.StartCluster(t, "--appendonly", "yes")
@@ -57,13 +57,13 @@ func TestIDsWhileTheirMasterIsDown(t *testing.T) {
 	}
 }
 
-// TestOwnRetryIsNoDuplicate: when the answer of a try is lost, the next one finds the
-// event stored. The publisher was told that it had published it before.
+// TestOwnRetryIsNoDuplicate: when the answer to an attempt is lost, the next one finds the event stored.
+// Before, the publisher was told that the event was a duplicate.
 func TestOwnRetryIsNoDuplicate(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
 	l := open(t, server.URL(), false, func(o *Options) { o.PublishTimeout = time.Minute })
-	server.Do("CLIENT PAUSE 6000 ALL") // longer than one try
+	server.Do("CLIENT PAUSE 6000 ALL") // longer than one attempt
 	r, err := l.Publish(t.Context(), "app-1", plain("c", "x"))
 	if err != nil {
 		t.Fatal(err)
@@ -79,8 +79,7 @@ func TestOwnRetryIsNoDuplicate(t *testing.T) {
 	}
 }
 
-// TestQueuesAreBoundedInBytes: sixteen thousand messages of megabytes were allowed to
-// wait for a shard.
+// TestQueuesAreBoundedInBytes: before, sixteen thousand messages of megabytes could be queued for a shard.
 func TestQueuesAreBoundedInBytes(t *testing.T) {
 	t.Parallel()
 	l := &Log{wake: follow.NewBell()}
@@ -94,8 +93,8 @@ func TestQueuesAreBoundedInBytes(t *testing.T) {
 	}
 }
 
-// TestTaskIsDoneOnce: who failed to take a task out of a queue may try again, but the
-// room for it was freed each time, and then more were handed out than asked for.
+// TestTaskIsDoneOnce: a caller that failed to remove a task from a queue may try again. Before, its room was
+// freed each time, and then more tasks were handed out than requested.
 func TestTaskIsDoneOnce(t *testing.T) {
 	t.Parallel()
 	l := open(t, redisserver.Start(t).URL(), false)
@@ -112,8 +111,7 @@ func TestTaskIsDoneOnce(t *testing.T) {
 	}
 }
 
-// TestKeysOfWorkAreNoChannel: an app with the id work had channels in the place of the
-// queues.
+// TestKeysOfWorkAreNoChannel: before, channels of an app with the id work had the keys of the queues.
 func TestKeysOfWorkAreNoChannel(t *testing.T) {
 	t.Parallel()
 	l := &Log{keys: keys{prefix: "p:"}, opt: Options{Prefix: "p:"}}
@@ -122,9 +120,8 @@ func TestKeysOfWorkAreNoChannel(t *testing.T) {
 	}
 }
 
-// TestDeadMasterHoldsUpNobody: after a feed broke, all channels are compared with the
-// log, a few at a time. Those of a dead master were asked for five seconds each, and
-// the others waited behind them.
+// TestDeadMasterHoldsUpNobody: after a feed broke, all channels are compared with the log, a few at a time.
+// Before, those of a dead master took five seconds each, and the others waited for them.
 func TestDeadMasterHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	cluster := redisserver.StartCluster(t, "--cluster-require-full-coverage", "no")
@@ -143,8 +140,8 @@ func TestDeadMasterHoldsUpNobody(t *testing.T) {
 	until(t, "all is compared again and again", func() bool { return l.Stats().Scans > before+1 })
 }
 
-// TestIDsOutliveRetries: a publish may try for longer than ids were remembered, and a
-// try whose answer was lost would then have been followed by one that stores again.
+// TestIDsOutliveRetries: a publish may be retried for longer than ids are remembered. Before, an attempt
+// whose answer was lost could be followed by one that stores the event again.
 func TestIDsOutliveRetries(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
@@ -169,9 +166,8 @@ func TestIDsOutliveRetries(t *testing.T) {
 	}
 }
 
-// TestSlowFeedComparesWhatItMissed: each message that the feed had no room for made all
-// channels be compared with the log, which does not help a gateway that has too much
-// to do.
+// TestSlowFeedComparesWhatItMissed: before, each message for which the feed had no room made all channels be
+// compared with the log, which adds work to an overloaded gateway.
 func TestSlowFeedComparesWhatItMissed(t *testing.T) {
 	t.Parallel()
 	l := open(t, redisserver.Start(t).URL(), false, silent)

@@ -8,8 +8,8 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// TestPagesOfARepairAreBoundedInBytes: a repair read 256 events at a time, however large: 256 MiB
-// in one answer of events of 1 MiB, and never again what did not come in the time for one try.
+// TestPagesOfARepairAreBoundedInBytes: before, a repair read 256 events at a time, however large: 256 MiB in
+// one answer for events of 1 MiB, and an answer that took longer than one attempt never succeeded.
 func TestPagesOfARepairAreBoundedInBytes(t *testing.T) {
 	t.Parallel()
 	const size, all = 600 << 10, 12
@@ -35,7 +35,7 @@ func TestPagesOfARepairAreBoundedInBytes(t *testing.T) {
 		found = take()
 		f.Leave()
 		after, _ := w.seen()
-		// The one that reaches the bound is a part of the page.
+		// The event that reaches the bound is a part of the page.
 		if n := (len(after) - len(before)) * size; n > repairBytes+size || pages > all {
 			t.Fatalf("a page of %d bytes, page %d, want up to %d", n, pages, repairBytes)
 		}

@@ -13,8 +13,8 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// TestWeeks04DoorsWaitForAServer: whoever asks for history, follows a channel or asks who is where
-// while a server may answer in a moment gets his answer then; what lasts he is told at once.
+// TestWeeks04DoorsWaitForAServer: while a server may answer in a moment, requests for history, attachments
+// and the table wait for the answer. Lasting errors are returned at once.
 func TestWeeks04DoorsWaitForAServer(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
@@ -94,7 +94,7 @@ func TestWeeks04DoorsWaitForAServer(t *testing.T) {
 	}
 }
 
-// wants is an error if there is none and something does not hold.
+// wants returns err, or an error if holds is false.
 func wants(err error, holds func() bool) error {
 	if err == nil && !holds() {
 		return errors.New("it is something else")

@@ -12,8 +12,8 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// TestNamesThatNobodyPublishesToTakeNoRoom: whoever has the key of an app may subscribe to any name, and
-// each of them took room in Redis for two days.
+// TestNamesThatNobodyPublishesToTakeNoRoom: a client with the key of an app may subscribe to any name.
+// Before, each name took room in Redis for two days.
 func TestNamesThatNobodyPublishesToTakeNoRoom(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
@@ -31,7 +31,7 @@ func TestNamesThatNobodyPublishesToTakeNoRoom(t *testing.T) {
 	if n := server.Do("DBSIZE"); n != before {
 		t.Errorf("there are %s keys, want %s as before", n, before)
 	}
-	// Who stays has a place, so that others who were there can come back to it.
+	// While a channel stays attached it has a position in Redis, so that clients can resume from it.
 	k, f := l.keys.channel("app-1", "c"), followerFor(l, "app-1", "c")
 	f.Lock()
 	f.since = time.Now().Add(-time.Hour)
@@ -44,7 +44,7 @@ func TestNamesThatNobodyPublishesToTakeNoRoom(t *testing.T) {
 	if d := life(); d < voidLife/2 || d > voidLife {
 		t.Errorf("its place lives for %v, want %v", d, voidLife)
 	}
-	// A place that nobody keeps may go before somebody comes back to it.
+	// A position that no gateway keeps may expire before a client resumes from it.
 	on, err := l.Attach(t.Context(), "app-1", "c", &witness{})
 	if err != nil {
 		t.Fatal(err)
@@ -65,8 +65,8 @@ func TestNamesThatNobodyPublishesToTakeNoRoom(t *testing.T) {
 	}
 }
 
-// TestWhereAChannelWillBegin: who follows a channel that has nothing yet misses nothing of what comes, and
-// neither does who comes back to it, also from another gateway.
+// TestWhereAChannelWillBegin: a follower of a channel without events misses none of the first events, and
+// neither does a client that resumes, also on another gateway.
 func TestWhereAChannelWillBegin(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
@@ -124,7 +124,7 @@ func TestWhereAChannelWillBegin(t *testing.T) {
 	}
 }
 
-// TestWhatLiesBeforeAChannel: a place of an event is not taken for one that has none before it.
+// TestWhatLiesBeforeAChannel: the position of an event is not taken for a position before the first event.
 func TestWhatLiesBeforeAChannel(t *testing.T) {
 	const hour = uint64(time.Hour / time.Microsecond)
 	place := 480000 * hour / voidGrain * voidGrain
@@ -146,8 +146,8 @@ func TestWhatLiesBeforeAChannel(t *testing.T) {
 	}
 }
 
-// TestAClockThatIsSetBack: an event that lies below where somebody waits for the first one has a new life begin.
-// Nothing is left out without a word.
+// TestAClockThatIsSetBack: an event below the position at which a follower waits for the first event begins a
+// new epoch. No event is left out without a gap.
 func TestAClockThatIsSetBack(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
@@ -163,8 +163,8 @@ func TestAClockThatIsSetBack(t *testing.T) {
 	until(t, "it goes on", func() bool { p, _ := w.seen(); return len(p) == 1 })
 }
 
-// TestAfterALossAChannelIsEmpty: who subscribed after a loss of everything was told the place of the channel
-// in place of 0, although it had nothing.
+// TestAfterALossAChannelIsEmpty: before, a subscriber after a loss of everything was told the channel's
+// position instead of 0, although the channel had no event.
 func TestAfterALossAChannelIsEmpty(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)

@@ -9,8 +9,8 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// Entries name the one before them, so raising a limit makes nothing look whole that a
-// smaller one has cut.
+// TestTrust21RaisedLimits: entries name their predecessor, so a channel that a smaller limit has cut does not
+// look complete after the limit is raised.
 func TestTrust21RaisedLimits(t *testing.T) {
 	t.Parallel()
 	url := redisserver.Start(t, "--appendonly", "yes").URL()

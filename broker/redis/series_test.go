@@ -7,8 +7,8 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// Two channels whose numbers meet: the ids of their events differ all the same, live and when
-// they are read, and are the same both times.
+// TestV203IDsOfChannelsWhoseNumbersMeet: events of two channels may have equal offsets. Their ids differ
+// nevertheless, and are the same live and when they are read.
 func TestV203IDsOfChannelsWhoseNumbersMeet(t *testing.T) {
 	t.Parallel()
 	l := open(t, redisserver.Start(t).URL(), false)

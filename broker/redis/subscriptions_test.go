@@ -12,10 +12,10 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// silent keeps audits from hiding that the feed is dead.
+// silent turns audits off, which would hide a dead feed.
 func silent(o *Options) { o.AuditInterval = time.Hour }
 
-// channelAt names a channel whose slot a master has.
+// channelAt returns the name of a channel in a slot of a master.
 func channelAt(l *Log, c *redisserver.Cluster, master int, prefix string) string {
 	for i := 0; ; i++ {
 		channel := prefix + strings.Repeat("x", i)
@@ -36,9 +36,8 @@ func attachTo(t *testing.T, l *Log, channel string) *witness {
 	return w
 }
 
-// TestSlotsWithoutServer: when two channels lay in slots that no server had, both were
-// asked of one connection for the whole cluster, and the client library panicked,
-// because they are of different slots.
+// TestSlotsWithoutServer: before, two channels in slots without a server were subscribed to with one command
+// on a connection for the whole cluster, and the client library panicked, because their slots differ.
 func TestSlotsWithoutServer(t *testing.T) {
 	t.Parallel()
 	cluster := redisserver.StartCluster(t)
@@ -60,13 +59,13 @@ func TestSlotsWithoutServer(t *testing.T) {
 	}
 }
 
-// TestSlotThatComesBack: a server ends the subscriptions of a slot that it gives away.
-// When it got the slot back before the next look at the slots, the channel stayed
-// where it seemed to be, and was deaf for ever.
+// TestSlotThatComesBack: a server ends the subscriptions of a slot that it gives away. Before, if it got the
+// slot back before the next check of the slots, the channel stayed where it seemed to be and got no live
+// messages for ever.
 func TestSlotThatComesBack(t *testing.T) {
 	t.Parallel()
 	cluster := redisserver.StartCluster(t)
-	// More than the test publishes while it waits, however fast that goes.
+	// The limit is above what the test publishes while it waits, however fast that goes.
 	l := open(t, cluster.URL(), true, silent, func(o *Options) { o.Apps[0].MaxMessages = 10_000 })
 	w := attachTo(t, l, "c")
 	slot := int(slotOf(l.keys.channel("app-1", "c").live))
@@ -83,8 +82,8 @@ func TestSlotThatComesBack(t *testing.T) {
 	}
 }
 
-// TestUnreachableMasterStopsNoOtherFeed: connecting to a master that does not answer
-// was done under the lock that each live message of the others needs.
+// TestUnreachableMasterStopsNoOtherFeed: before, a connection to a master that does not answer was made under
+// the lock that each live message of the other masters needs.
 func TestUnreachableMasterStopsNoOtherFeed(t *testing.T) {
 	t.Parallel()
 	cluster := redisserver.StartCluster(t)
@@ -116,9 +115,8 @@ func TestUnreachableMasterStopsNoOtherFeed(t *testing.T) {
 	attachTo(t, l, channelAt(l, cluster, 2, "c")).seen()
 }
 
-// TestWhoGivesUpAttachingDisturbsNobody: the end of a caller's patience broke the
-// connection that all channels live on, and was also the answer to other callers who
-// wanted the same channel.
+// TestWhoGivesUpAttachingDisturbsNobody: before, the end of a caller's context broke the connection that all
+// channels share, and was also returned to other callers that attached the same channel.
 func TestWhoGivesUpAttachingDisturbsNobody(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
@@ -160,8 +158,8 @@ func TestWhoGivesUpAttachingDisturbsNobody(t *testing.T) {
 	}
 }
 
-// TestEndedWhileItIsPlaced: a channel that nobody wants any more when the server agrees
-// to send it was sent for ever.
+// TestEndedWhileItIsPlaced: before, a channel that was detached before the server confirmed its subscription
+// stayed subscribed for ever.
 func TestEndedWhileItIsPlaced(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)

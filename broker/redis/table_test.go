@@ -59,8 +59,8 @@ func TestWork(t *testing.T) {
 	}
 }
 
-// TestTasksUnderWayAreBoundedInBytes: a page of tasks was handed out whole, however
-// large they were.
+// TestTasksUnderWayAreBoundedInBytes: before, a page of tasks was handed out whole, however large the tasks
+// were.
 func TestTasksUnderWayAreBoundedInBytes(t *testing.T) {
 	t.Parallel()
 	w := open(t, redisserver.Start(t).URL(), false).OpenWork()
@@ -93,9 +93,9 @@ func TestTasksUnderWayAreBoundedInBytes(t *testing.T) {
 	<-ended
 }
 
-// age makes the tasks of a queue older than they are kept. The queue still knows the last identifier that it
-// gave out, as it does when time passes: without it a task that is put within the same millisecond has the
-// identifier of one that was taken before, and goes when that one is done.
+// age makes the tasks of a queue older than they are kept. The queue keeps the last identifier it gave out,
+// as when time passes: otherwise a task that is put within the same millisecond would get the identifier of
+// one that was taken before, and be removed when that one is done.
 func age(t *testing.T, w *Work, queue string) {
 	t.Helper()
 	k := w.keys(queue)

@@ -18,14 +18,14 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// front stands before a server and has it answer with an error whatever it is asked, in order
-// with what it answered before. Connections live on.
+// front is a proxy before a server. It can make the server answer every command with an error, in order with
+// its earlier answers. Connections stay open.
 type front struct {
 	t        testing.TB
 	listener net.Listener
 	to       string
 	running  sync.WaitGroup
-	// answer is the error, "" for none; asked counts what was answered with it.
+	// answer is the error, "" for none; asked counts the commands that were answered with it.
 	answer atomic.Value
 	asked  atomic.Uint64
 
@@ -60,7 +60,7 @@ func newFront(t testing.TB, to string) *front {
 
 func (f *front) url() string { return "redis://" + f.listener.Addr().String() }
 
-// cut ends all connections.
+// cut closes all connections.
 func (f *front) cut() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -103,7 +103,7 @@ func (f *front) serve(c net.Conn) {
 	f.mu.Unlock()
 }
 
-// readRequest reads one command as it was sent.
+// readRequest reads one command and returns its bytes.
 func readRequest(in *bufio.Reader) ([]byte, error) {
 	line, err := in.ReadBytes('\n')
 	if err != nil || line[0] != '*' {
@@ -126,7 +126,7 @@ func readRequest(in *bufio.Reader) ([]byte, error) {
 	return request, nil
 }
 
-// answers are what servers say in place of what they are asked, with the words for it.
+// answers lists error replies of servers, with the words that must name the reason and the way out.
 var answers = []struct {
 	answer, reason, way string
 	lasts               bool
@@ -151,16 +151,16 @@ var answers = []struct {
 	{"ERR unknown command 'EVALSHA', with args beginning with: ", "does not know a command", "Redis 7", true},
 }
 
-// TestWeeks04WhateverAServerAnswers: whatever error a server answers everything with, on the
-// connections that there are and on new ones, is named in our words with a way out, in few lines;
-// and when it is over everything works without a restart and nothing is lost.
+// TestWeeks04WhateverAServerAnswers: whatever error a server answers every command with, on existing and on
+// new connections, readiness and the log name it in plain words with a way out, in few lines. When it is over
+// everything works without a restart and no event is lost.
 func TestWeeks04WhateverAServerAnswers(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
 	for i, c := range answers {
 		for _, cut := range []bool{false, true} {
 			if cut && i%3 > 0 {
-				continue // connections that are made anew are told the same
+				continue // new connections get the same answer
 			}
 			t.Run(fmt.Sprintf("%.20s, cut %v", c.answer, cut), func(t *testing.T) {
 				t.Parallel()
@@ -188,7 +188,7 @@ func TestWeeks04WhateverAServerAnswers(t *testing.T) {
 					text := problems(l)
 					return !l.Health().Ready && strings.Contains(text, c.reason) && strings.Contains(text, c.way) && strings.Contains(text, f.listener.Addr().String())
 				})
-				// The time of a publish may end before there is an answer.
+				// The time-out of a publish may end before there is an answer.
 				until(t, "a publish is refused", func() bool {
 					_, err := l.Publish(t.Context(), "app-1", plain("c", "refused"))
 					var refused *broker.Refused
@@ -229,8 +229,8 @@ func TestWeeks04WhateverAServerAnswers(t *testing.T) {
 	}
 }
 
-// TestWeeks04AServerThatAnswersSoon: a start waits for a server that may answer in a moment, and
-// says of another one what is wrong and what to do.
+// TestWeeks04AServerThatAnswersSoon: a start waits for a server that may answer in a moment. For any other
+// server the error names what is wrong and what to do.
 func TestWeeks04AServerThatAnswersSoon(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
@@ -271,8 +271,8 @@ func TestWeeks04AServerThatAnswersSoon(t *testing.T) {
 	}
 }
 
-// TestWeeks04ServersThatPause: real servers that answer nothing for a while, each for a reason of
-// its own, are named, and what was acknowledged is there afterwards.
+// TestWeeks04ServersThatPause: real servers that do not serve for a while, each for another reason, are
+// named, and acknowledged events are there afterwards.
 func TestWeeks04ServersThatPause(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -296,7 +296,7 @@ func TestWeeks04ServersThatPause(t *testing.T) {
 			s.Do("CONFIG SET min-replicas-to-write 1")
 			return func() { s.Do("CONFIG SET min-replicas-to-write 0") }
 		}},
-		// Each key takes a moment, and the server answers in between.
+		// Loading each key takes a moment, and the server answers in between.
 		{"much to read at the start", "LOADING", "reading its data back", []string{"--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024"}, func(t *testing.T, s *redisserver.Server) func() {
 			s.Do("DEBUG POPULATE 2000 filler 100")
 			s.Do("SAVE")
@@ -333,8 +333,8 @@ func TestWeeks04ServersThatPause(t *testing.T) {
 	}
 }
 
-// TestWeeks04AClusterThatIsNotWhole: one master that is away stops all of them, which is named,
-// and so is a slot that two masters send each other, which nobody asks for as fast as they answer.
+// TestWeeks04AClusterThatIsNotWhole: one missing master stops the whole cluster, which is named. So is a slot
+// for which two masters redirect to each other; the gateway does not request it as fast as they answer.
 func TestWeeks04AClusterThatIsNotWhole(t *testing.T) {
 	t.Parallel()
 	cluster := redisserver.StartCluster(t, "--appendonly", "yes", "--appendfsync", "always")
@@ -352,8 +352,8 @@ func TestWeeks04AClusterThatIsNotWhole(t *testing.T) {
 	publishOne(t, l, channel, "two")
 	until(t, "both are delivered", func() bool { pubs, _ := w.seen(); return len(pubs) == 2 })
 
-	// The slot is on its way to a master that does not expect it: what is not there yet is asked
-	// of that one, which sends back.
+	// The slot is being moved to a master that does not expect it: requests for keys that are not there yet
+	// are redirected to that master, which redirects back.
 	const lost = "lost"
 	slot := slotOf(l.keys.channel("app-1", lost).live)
 	from := cluster.Owner(int(slot))

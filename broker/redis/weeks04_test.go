@@ -20,7 +20,7 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// told is a log that is written and read at the same time.
+// told is a log output that may be written and read at the same time.
 type told struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -65,7 +65,7 @@ func (a *admin) do(line string) {
 	}
 }
 
-// dir is where the server has its files.
+// dir returns the directory of the server's files.
 func (a *admin) dir() string {
 	a.t.Helper()
 	if _, err := fmt.Fprint(a.conn, "CONFIG GET dir\r\n"); err != nil {
@@ -101,7 +101,7 @@ func (a *admin) ask(line string) string {
 	return string(body)
 }
 
-// number is one of those in the answer of INFO.
+// number returns a number from a section of INFO.
 func (a *admin) number(section, name string) int {
 	a.t.Helper()
 	_, rest, _ := strings.Cut(a.ask("INFO "+section), name)
@@ -112,8 +112,8 @@ func (a *admin) number(section, name string) int {
 	return n
 }
 
-// TestWeeks04NoRoomForConnections: a server that takes no more connections was asked for
-// one thousands of times a second, with a line for each that did not tell why.
+// TestWeeks04NoRoomForConnections: before, a server that accepts no more connections was dialed thousands of
+// times a second, with a log line each that did not give the reason.
 func TestWeeks04NoRoomForConnections(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
@@ -128,7 +128,7 @@ func TestWeeks04NoRoomForConnections(t *testing.T) {
 		defer l.subs.mu.Unlock()
 		return l.subs.pauses[""].length == pauseLongest
 	})
-	// The longest pause has as much again by chance.
+	// The longest pause may be doubled by its random part.
 	longest := time.Now()
 	until(t, "a pause has passed", func() bool { return time.Since(longest) > 2*pauseLongest })
 	if n := a.number("stats", "rejected_connections:"); n > 60 {
@@ -147,8 +147,8 @@ func TestWeeks04NoRoomForConnections(t *testing.T) {
 	until(t, "the event is delivered", func() bool { pubs, _ := w.seen(); return len(pubs) == 1 })
 }
 
-// TestWeeks04NoRoomForCommands: the connection of live messages stays, and a server that
-// has no room for those of commands just hangs up. The cause is named all the same.
+// TestWeeks04NoRoomForCommands: the connection for live messages stays, and a server without room for
+// connections for commands just closes them. The cause is named nevertheless.
 func TestWeeks04NoRoomForCommands(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
@@ -169,8 +169,8 @@ func TestWeeks04NoRoomForCommands(t *testing.T) {
 	until(t, "the log is ready, and names nothing", func() bool { return l.Health().Ready && problems(l) == "" })
 }
 
-// TestWeeks04Refusals: what a server refuses for good is answered at once, with the reason,
-// and named until it is mended, which needs no traffic and no restart.
+// TestWeeks04Refusals: a permanent refusal of a server is returned at once, with the reason, and named until
+// it is mended. That needs neither traffic nor a restart.
 func TestWeeks04Refusals(t *testing.T) {
 	t.Parallel()
 	large := strings.Repeat("x", 60<<10)
@@ -207,7 +207,7 @@ func TestWeeks04Refusals(t *testing.T) {
 			server := redisserver.Start(t)
 			a := administer(t, server)
 			a.do("ACL SETUSER gateway on >secret ~sluice:* &sluice:* " + rights(t))
-			// Whoever waited for the time of a publish would not come to the end of this test.
+			// With this time-out the test would not end if a publish waited.
 			l := open(t, strings.Replace(server.URL(), "redis://", "redis://gateway:secret@", 1), false,
 				func(o *Options) { o.PublishTimeout = time.Hour })
 			c.spoil(t, a)
@@ -235,7 +235,7 @@ func TestWeeks04Refusals(t *testing.T) {
 	}
 }
 
-// TestWeeks04ServersThatCannotBe: a start says what is wrong with the server.
+// TestWeeks04ServersThatCannotBe: the start fails, and the error says what is wrong with the server.
 func TestWeeks04ServersThatCannotBe(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -260,7 +260,7 @@ func TestWeeks04ServersThatCannotBe(t *testing.T) {
 		{"nobody there", "redis://127.0.0.1:" + fmt.Sprint(fault.Ports(t, 1)[0]), "refused"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel() // each takes all of the time
+			t.Parallel() // each takes the whole start time-out
 			_, err := Open(t.Context(), Options{URL: Secret(c.url), Apps: []AppOptions{{ID: "a"}}, StartTimeout: 15 * time.Second})
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "Redis server 127.0.0.1:") {
 				t.Errorf("got %v, want %q", err, c.want)
@@ -272,8 +272,7 @@ func TestWeeks04ServersThatCannotBe(t *testing.T) {
 	}
 }
 
-// TestWeeks04ReplicaThatTakesOver: a gateway that starts while another server takes over
-// waits for it.
+// TestWeeks04ReplicaThatTakesOver: a gateway that starts while another server takes over waits for it.
 func TestWeeks04ReplicaThatTakesOver(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t, "--replicaof", "127.0.0.1", "1")
@@ -293,8 +292,8 @@ func TestWeeks04ReplicaThatTakesOver(t *testing.T) {
 	_ = l.Close()
 }
 
-// TestWeeks04PasswordThatChanges: the password is read for each connection, and readiness
-// says meanwhile what is wrong.
+// TestWeeks04PasswordThatChanges: the password is read anew for each connection, and meanwhile /ready says
+// what is wrong.
 func TestWeeks04PasswordThatChanges(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
@@ -325,8 +324,8 @@ func TestWeeks04PasswordThatChanges(t *testing.T) {
 	}
 }
 
-// TestWeeks04ServerBecomesReplica: a server that is made a replica while a gateway uses it is
-// named as that, and all is well soon after it is a primary again.
+// TestWeeks04ServerBecomesReplica: a server that is made a replica while a gateway uses it is named as a
+// replica, and everything works soon after it is a primary again.
 func TestWeeks04ServerBecomesReplica(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)

@@ -10,8 +10,8 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// TestTasksAreKeptForADay: what was put for an address that is gone stayed for good, and was sent if
-// it came back after months.
+// TestTasksAreKeptForADay: before, tasks for a removed address stayed for good, and were sent if the address
+// came back after months.
 func TestTasksAreKeptForADay(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)

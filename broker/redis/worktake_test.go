@@ -55,8 +55,8 @@ func (c *collecting) finish(t *testing.T, i int) {
 	}
 }
 
-// TestTasksAreReadOnce: with more than 64 MiB in a queue the server sent up to 64 tasks for each one that was
-// done, of which one was handed out.
+// TestTasksAreReadOnce: before, with more than 64 MiB in a queue the server sent up to 64 tasks for each one
+// that was done, of which one was handed out.
 func TestTasksAreReadOnce(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
@@ -83,14 +83,15 @@ func TestTasksAreReadOnce(t *testing.T) {
 	}
 }
 
-// TestTasksAreTakenWhileMemoryIsFull: who took from a queue lost the right to when nothing could be written
-// any more, and what was done was not removed, although that is what makes room. Nor could anybody take the
-// right of one that had ended.
+// TestTasksAreTakenWhileMemoryIsFull: before, the taker of a queue lost its lock when nothing could be
+// written any more, and finished tasks were not removed, although that is what makes room. Nor could another
+// taker get the lock of one that had ended.
 func TestTasksAreTakenWhileMemoryIsFull(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
 	w := open(t, server.URL(), false, silent).OpenWork()
-	// Long enough that a busy machine renews it in time: whoever takes begins anew where it did not.
+	// The lease is long enough for a busy machine to renew it in time; a taker that did not would begin
+	// again.
 	w.lease = 6 * time.Second
 	const n = 5
 	for i := range n {
@@ -125,8 +126,8 @@ func TestTasksAreTakenWhileMemoryIsFull(t *testing.T) {
 	}
 }
 
-// TestTasksOfAServerThatLostSome: a server that came back without a queue, with a clock that is behind, gave
-// tasks identifiers below those that were read, and nobody was given them until the taker ended.
+// TestTasksOfAServerThatLostSome: before, a server that came back without a queue, with a clock behind, gave
+// tasks identifiers below those already read, and these were not handed out until the taker ended.
 func TestTasksOfAServerThatLostSome(t *testing.T) {
 	t.Parallel()
 	for name, busy := range map[string]bool{"nothing is under way": false, "something is": true} {
@@ -139,7 +140,7 @@ func TestTasksOfAServerThatLostSome(t *testing.T) {
 			c, ended := &collecting{}, make(chan struct{})
 			go func() {
 				defer close(ended)
-				for ctx.Err() == nil { // as who takes does
+				for ctx.Err() == nil { // as a taker does
 					_ = w.Take(ctx, "q", 10, c.take)
 				}
 			}()
