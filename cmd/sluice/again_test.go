@@ -10,7 +10,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// logsThatKeep are the logs, each as a server that keeps so many events of a channel and shows what it may.
+// logsThatKeep are the kinds of logs, each with a server that retains and shows only so many events of a
+// channel.
 var logsThatKeep = []struct {
 	name string
 	rig  func(t *testing.T, messages int64, readings *app.Readings) *rig
@@ -20,8 +21,8 @@ func shows(messages int, off bool) *app.Readings {
 	return app.NewReadings([]app.ReadingPattern{{Match: "c", Reading: app.Reading{Messages: messages, Off: off}}})
 }
 
-// moveTo puts what a channel has into another log as an import of some time ago has left it: the log knows it by nothing
-// but what is in it.
+// moveTo copies a channel into another log, in the state that an import of some time ago leaves: the log
+// knows the events only by their content.
 func (r *rig) moveTo(to *rig, channel string) {
 	r.t.Helper()
 	var events []*broker.Event
@@ -33,7 +34,7 @@ func (r *rig) moveTo(to *rig, channel string) {
 	to.store(channel, events...)
 }
 
-// held is what the log itself has of a channel.
+// held returns what the log itself retains of a channel.
 func (r *rig) held(channel string) broker.Retained {
 	r.t.Helper()
 	got, err := r.log.(broker.History).Retained(r.t.Context(), "app-id", channel)
@@ -51,8 +52,8 @@ func linesOf(channel string, from, to int) string {
 	return b.String()
 }
 
-// TestTime03AnImportThatIsRepeatedStoresNothing also where the log keeps or shows less than the file has, long after the first
-// one; what it left out for that it says.
+// TestTime03AnImportThatIsRepeatedStoresNothing: a repeated import stores nothing, long after the first one,
+// even if the log retains or shows less than the file has. The import says what it left out for that reason.
 func TestTime03AnImportThatIsRepeatedStoresNothing(t *testing.T) {
 	t.Parallel()
 	for _, kind := range logsThatKeep {
@@ -100,7 +101,7 @@ func TestTime03AnImportThatIsRepeatedStoresNothing(t *testing.T) {
 						t.Fatalf("the log had %+v, and has %+v", before, after)
 					}
 				}
-				// New lines come behind, and old ones when that is asked for.
+				// New lines are appended, and old ones as well with --again.
 				if said := r.imports(text + linesOf("c", 151, 153)); !strings.Contains(said, "153 lines imported") || r.newest("c") != "text 153;" {
 					t.Errorf("said %q, and the newest event is %q", said, r.newest("c"))
 				}
@@ -115,7 +116,7 @@ func TestTime03AnImportThatIsRepeatedStoresNothing(t *testing.T) {
 	}
 }
 
-// imports imports what comes over standard input, and returns what was said.
+// imports imports text from standard input, and returns the messages.
 func (r *rig) imports(text string, args ...string) string {
 	r.t.Helper()
 	status, out, said := execute(r.t, text, append([]string{"import", "-", "--url", r.url}, args...)...)
@@ -134,14 +135,15 @@ func (r *rig) newest(channel string) string {
 	return string(page.Publications[0].Data)
 }
 
-// TestTime03WhatAnImportCannotKnowIsSaid: what the log does not show at all, or has of others alone.
+// TestTime03WhatAnImportCannotKnowIsSaid: the import reports that the log shows none of the lines' channel,
+// or only events of other imports.
 func TestTime03WhatAnImportCannotKnowIsSaid(t *testing.T) {
 	for _, kind := range logsThatKeep {
 		for _, c := range []struct {
 			name     string
 			readings *app.Readings
 			there    []string // exports that were imported before, in order
-			says     string   // empty for nothing
+			says     string   // empty for no message
 		}{
 			{"an empty channel", shows(10, false), nil, ""},
 			{"nothing may be read", shows(0, true), nil, "what c has cannot be read ("},
@@ -169,12 +171,13 @@ func TestTime03WhatAnImportCannotKnowIsSaid(t *testing.T) {
 	}
 }
 
-// other are lines of the same channel that another log has.
+// other returns lines of the same channel from another log.
 func other(n int) string {
 	return strings.ReplaceAll(strings.ReplaceAll(linesOf("c", 1, n), `"stream_id":"e"`, `"stream_id":"f"`), `"message_id":"m`, `"message_id":"f`)
 }
 
-// TestTime03AReplayThatIsRepeatedSaysWhatItCouldNotKnow, also where what the target has takes several answers.
+// TestTime03AReplayThatIsRepeatedSaysWhatItCouldNotKnow: a repeated replay stores nothing that it can see in
+// the target, even over several pages, and reports what it could not see.
 func TestTime03AReplayThatIsRepeatedSaysWhatItCouldNotKnow(t *testing.T) {
 	t.Parallel()
 	for _, kind := range logsThatKeep {

@@ -13,8 +13,8 @@ import (
 	"github.com/sluicehq/sluice/streams/embedded"
 )
 
-// An app that the server on the directory cannot open is not added: the command would report
-// success, and no client could ever use the app.
+// TestAppsAreAddedOnlyWhereTheServerCanOpenThem: an app that the server of the directory cannot decrypt is
+// not added. Otherwise the command would report success, and no client could ever use the app.
 func TestAppsAreAddedOnlyWhereTheServerCanOpenThem(t *testing.T) {
 	const head = "apps: [{id: \"1\", key: a-key, secret: a-secret-of-one}]\nnats: {embedded: {store_dir: \"DIR\"}}\n"
 	files := map[string]string{
@@ -38,13 +38,13 @@ func TestAppsAreAddedOnlyWhereTheServerCanOpenThem(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// A development server has run here once, so that its key is there for every command.
+		// A development server has run here once, so that its key is available to every command.
 		if _, err := ownKey(dir, true); err != nil {
 			t.Fatal(err)
 		}
 		for command := range files {
 			if command == "without a key" {
-				continue // It is refused before any server is asked.
+				continue // it is refused before a server is contacted
 			}
 			status, out, said := execute(t, "", "app", "add", "shop", "--config", path(command), "--nats-embedded-store-dir", dir)
 			if (status == exitOK) != (server == command) {

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// A variable that nobody expands would be the secret, which everybody can read.
+// TestAppsOfTheClusterTakeNoVariables: a variable that is not expanded would itself be the secret, which
+// anybody can read.
 func TestAppsOfTheClusterTakeNoVariables(t *testing.T) {
 	for _, set := range []string{"secret=${APP_SECRET}", "allowed_origins=[\"https://${HOST}\"]", "webhooks=[{url: \"https://x/${T}\"}]"} {
 		if err := settle(map[string]any{}, []string{set}); err == nil {

@@ -9,8 +9,9 @@ import (
 	"testing"
 )
 
-// TestTime08AMomentWithoutTheLogEndsNoCopy: each request that a command sends is answered with 503 the first time, or
-// not at all but for the very first one, and the command goes on all the same, and says what it waits for.
+// TestTime08AMomentWithoutTheLogEndsNoCopy: each request of a command is answered with 503 the first time, or
+// gets no answer, except for the very first one. The command goes on all the same, and says what it waits
+// for.
 func TestTime08AMomentWithoutTheLogEndsNoCopy(t *testing.T) {
 	r := newRig(t)
 	for _, c := range []string{"room-a", "room-b"} {
@@ -49,7 +50,7 @@ func TestTime08AMomentWithoutTheLogEndsNoCopy(t *testing.T) {
 						panic(http.ErrAbortHandler)
 					}
 				}))
-				proxy.Config.SetKeepAlivesEnabled(false) // Or the HTTP client tries again by itself.
+				proxy.Config.SetKeepAlivesEnabled(false) // otherwise the HTTP client retries by itself
 				proxy.Start()
 				defer proxy.Close()
 				status, out, said := execute(t, "", append(args, "--url", proxy.URL)...)
@@ -64,8 +65,8 @@ func TestTime08AMomentWithoutTheLogEndsNoCopy(t *testing.T) {
 	}
 }
 
-// TestTime08AnExportThatWasKilledGoesOn: a file that ends in the middle of a line, whatever of it is there, is
-// refused with the number of that line, and what the refusal says makes it whole.
+// TestTime08AnExportThatWasKilledGoesOn: a file that ends anywhere within a line is refused with the number
+// of that line, and the command in the message completes the file.
 func TestTime08AnExportThatWasKilledGoesOn(t *testing.T) {
 	r := newRig(t)
 	events := numbered(6)
@@ -105,8 +106,8 @@ func TestTime08AnExportThatWasKilledGoesOn(t *testing.T) {
 	}
 }
 
-// TestPublishedLinesWaitForTheServer: what the server does not take at the moment, in whatever way it says so, is
-// published a moment later, once and in order. One event alone is for whoever typed it to repeat.
+// TestPublishedLinesWaitForTheServer: lines that the server refuses for the moment, in any way, are published
+// a moment later, once and in order. A single event is left to the user to repeat.
 func TestPublishedLinesWaitForTheServer(t *testing.T) {
 	onEachLog(t, func(t *testing.T, r *rig) {
 		for name, refuse := range map[string]func(w http.ResponseWriter, q *http.Request){
@@ -131,7 +132,7 @@ func TestPublishedLinesWaitForTheServer(t *testing.T) {
 					}
 					forward(w, q, r.url)
 				}))
-				proxy.Config.SetKeepAlivesEnabled(false) // Or the HTTP client tries again by itself.
+				proxy.Config.SetKeepAlivesEnabled(false) // otherwise the HTTP client retries by itself
 				proxy.Start()
 				defer proxy.Close()
 				channel := strings.ReplaceAll("c "+name, " ", "-")

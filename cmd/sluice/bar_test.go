@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// smallTerminal is a terminal of that size, and what is shown on it once it is closed.
+// smallTerminal returns a terminal of the given size, and a function that closes it and returns what it
+// showed.
 func smallTerminal(t *testing.T, columns, rows uint16) (tty *os.File, text func() string) {
 	t.Helper()
 	seen, tty := terminal(t)
@@ -33,7 +34,8 @@ func smallTerminal(t *testing.T, columns, rows uint16) (tty *os.File, text func(
 
 var sequences = regexp.MustCompile(`\x1b\[[0-9;?]*[A-Za-z]`)
 
-// TestABarFitsOnItsLine: one that wrapped was not taken away again, and filled the terminal with a line ten times a second.
+// TestABarFitsOnItsLine: before, a bar that wrapped was not cleared, and filled the terminal with ten lines a
+// second.
 func TestABarFitsOnItsLine(t *testing.T) {
 	for _, columns := range []uint16{10, 40, 80} {
 		tty, text := smallTerminal(t, columns, 24)
@@ -55,7 +57,7 @@ func TestABarFitsOnItsLine(t *testing.T) {
 	}
 }
 
-// TestAnExportOnATerminalIsLinesAlone: a bar between them stood before the first one of each piece.
+// TestAnExportOnATerminalIsLinesAlone: before, a progress bar stood before the first line of each page.
 func TestAnExportOnATerminalIsLinesAlone(t *testing.T) {
 	r := newRig(t)
 	r.store("c", numbered(3)...)
@@ -73,7 +75,8 @@ func TestAnExportOnATerminalIsLinesAlone(t *testing.T) {
 	}
 }
 
-// TestTopFitsOnTheScreen, however small that is: what wraps or scrolls is drawn anew below itself.
+// TestTopFitsOnTheScreen: the output fits any size of the screen, since a line that wraps or scrolls would be
+// drawn again below itself.
 func TestTopFitsOnTheScreen(t *testing.T) {
 	var long strings.Builder
 	for range 50 {
@@ -93,7 +96,7 @@ func TestTopFitsOnTheScreen(t *testing.T) {
 	}
 }
 
-// TestATerminalThatObeysNothingIsToldNothing: it shows sequences as they are.
+// TestATerminalThatObeysNothingIsToldNothing: a terminal without control sequences would show them as text.
 func TestATerminalThatObeysNothingIsToldNothing(t *testing.T) {
 	r := newRig(t)
 	r.store("c", numbered(3)...)
@@ -107,8 +110,8 @@ func TestATerminalThatObeysNothingIsToldNothing(t *testing.T) {
 	}
 }
 
-// TestABarIsForSeveralGoroutines: who reads ahead says what is wrong while somebody else shows how far it is. The race
-// detector judges.
+// TestABarIsForSeveralGoroutines: one goroutine reports problems while another one draws the progress. The
+// race detector checks this.
 func TestABarIsForSeveralGoroutines(t *testing.T) {
 	b := &bar{out: io.Discard}
 	var all sync.WaitGroup

@@ -11,7 +11,7 @@ import (
 	"github.com/sluicehq/sluice/configs"
 )
 
-// commandsOf are a command and all those below it.
+// commandsOf returns a command and all its subcommands.
 func commandsOf(cmd *cobra.Command) []*cobra.Command {
 	out := []*cobra.Command{cmd}
 	for _, c := range cmd.Commands() {
@@ -20,8 +20,8 @@ func commandsOf(cmd *cobra.Command) []*cobra.Command {
 	return out
 }
 
-// TestBlankFlagsAreRefused: a flag whose variable is not set must not do what the command does without it. The flags of
-// settings stay as they are, which the reference of the configuration says.
+// TestBlankFlagsAreRefused: a flag whose shell variable is not set must not behave as if it were absent.
+// Flags of settings are exempt, as the configuration reference says.
 func TestBlankFlagsAreRefused(t *testing.T) {
 	for _, args := range [][]string{
 		{"--config", ""}, {"serve", "--config="}, {"config", "--check", "--config", " "}, {"purge", "lobby", "--yes", "--before", ""},
@@ -35,7 +35,7 @@ func TestBlankFlagsAreRefused(t *testing.T) {
 		}
 	}
 	for _, cmd := range commandsOf(newRoot()) {
-		cmd.InheritedFlags() // which has the flags of its parents among its own
+		cmd.InheritedFlags() // its flags include those of its parents
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
 			_, setting := f.Annotations[configs.FlagSection]
 			if f.Value.Type() != "string" && !setting {
@@ -48,8 +48,8 @@ func TestBlankFlagsAreRefused(t *testing.T) {
 			if err := cmd.Root().PersistentPreRunE(cmd, nil); (err == nil) != (setting || mayBeBlank[f.Name]) {
 				t.Errorf("%s --%s '': %v", cmd.CommandPath(), f.Name, err)
 			}
-			f.Changed = false // so that the next command that shares the flag takes notice of it
-			// It is looked at with each of the others as well.
+			f.Changed = false // so that the next command with this flag examines it
+			// It is also examined together with each of the others.
 			if err := f.Value.Set("x" + before); err != nil {
 				t.Fatal(err)
 			}
@@ -57,7 +57,8 @@ func TestBlankFlagsAreRefused(t *testing.T) {
 	}
 }
 
-// TestHelpThatCannotBeWrittenFails, once, whichever way it is asked for.
+// TestHelpThatCannotBeWrittenFails: if help cannot be written, the command fails with one message, however
+// help is requested.
 func TestHelpThatCannotBeWrittenFails(t *testing.T) {
 	lines := [][]string{{"--help"}, {"-h"}, {"help"}, {"--version"}, {"help", "serve"}}
 	for _, cmd := range commandsOf(newRoot())[1:] {

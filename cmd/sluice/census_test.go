@@ -25,7 +25,7 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// stuck is a table that stores no numbers of subscriptions as long as it is held.
+// stuck is a table that stores no counts of subscriptions until held is closed.
 type stuck struct {
 	kv.Table
 	held chan struct{}
@@ -42,7 +42,7 @@ func (s stuck) Put(ctx context.Context, key string, value []byte, ttl time.Durat
 	return s.Table.Put(ctx, key, value, ttl)
 }
 
-// logWithTable opens a log of each kind, with its table.
+// logWithTable opens a log of a kind, with its table.
 func logWithTable(t *testing.T, kind string) (broker.Log, kv.Table) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -81,7 +81,7 @@ func logWithTable(t *testing.T, kind string) (broker.Log, kv.Table) {
 	return log, table
 }
 
-// stuckNode is a gateway whose numbers of subscriptions do not get into its table before the end.
+// stuckNode runs a gateway whose counts of subscriptions do not reach its table before the end of the test.
 func stuckNode(t *testing.T, kind string) string {
 	t.Helper()
 	log, table := logWithTable(t, kind)
@@ -107,13 +107,13 @@ func stuckNode(t *testing.T, kind string) string {
 	return "http://" + node.Addr()
 }
 
-// asker asks a gateway what it knows.
+// asker queries a gateway.
 type asker struct {
 	*testing.T
 	signed *client.Signed
 }
 
-// wants asks in every way for the numbers of a channel.
+// wants checks the counts of a channel with every kind of query.
 func (a asker) wants(when, channel string, subscriptions, users int) {
 	a.Helper()
 	presence := strings.HasPrefix(channel, "presence-")
@@ -151,9 +151,9 @@ func (a asker) wants(when, channel string, subscriptions, users int) {
 	}
 }
 
-// TestEV19QueriesDoNotLagBehindFrames: whoever was told that he subscribed, or has an answer to what he
-// said behind unsubscribing, finds that in every number that he asks this gateway for, whatever the log
-// is and however long it takes to store it.
+// TestEV19QueriesDoNotLagBehindFrames: once a client was told that it has subscribed, or has an answer to a
+// request after its unsubscription, every query to this gateway shows that, whatever the log is and however
+// slow it is.
 func TestEV19QueriesDoNotLagBehindFrames(t *testing.T) {
 	for _, kind := range []string{"memory", "nats", "redis"} {
 		t.Run(kind, func(t *testing.T) {
@@ -192,7 +192,7 @@ func TestEV19QueriesDoNotLagBehindFrames(t *testing.T) {
 				if err := c.Unsubscribe(channel); err != nil {
 					t.Fatal(err)
 				}
-				subscribe(c, "fence-of-"+channel) // the answer comes behind
+				subscribe(c, "fence-of-"+channel) // the answer comes after the unsubscription
 			}
 			for _, channel := range []string{"room", "private-room", "cache-room", "presence-room"} {
 				a.wants("before", channel, 0, 0)
@@ -213,7 +213,7 @@ func TestEV19QueriesDoNotLagBehindFrames(t *testing.T) {
 	}
 }
 
-// read begins an event stream and returns when it is told that it has.
+// read begins an event stream and returns after its subscribed event.
 func read(t *testing.T, address string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)

@@ -176,8 +176,8 @@ func TestHistoryFollowsPages(t *testing.T) {
 	}
 }
 
-// TestTime07RangesOfHistory: what cannot be a range is refused with the name of the flag, and the time
-// before there were any events is no error.
+// TestTime07RangesOfHistory: an invalid range is refused with the name of the flag, and a time before the
+// first event is valid.
 func TestTime07RangesOfHistory(t *testing.T) {
 	r := newRig(t)
 	r.succeed("", "publish", "ranges", "x", "--quiet")
@@ -276,7 +276,7 @@ func TestSubscribeLeavesAfterACount(t *testing.T) {
 	if status := c.wait(); status != exitOK {
 		t.Errorf("status %d", status)
 	}
-	// What a terminal would obey is not printed as it is.
+	// Control sequences are not printed unescaped.
 	if out := c.out.String(); !strings.Contains(out, "lobby message  a [31mb\n") || strings.Contains(out, "\x1b") || !strings.Contains(c.errors.String(), "2 events") {
 		t.Errorf("%s%s", out, c.errors)
 	}

@@ -14,7 +14,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/certs/certstest"
 )
 
-// TestTheCheckRefusesFilesThatTheStartRefuses: a file that is missing or no PEM is found before a server is started.
+// TestTheCheckRefusesFilesThatTheStartRefuses: a file that is missing or not PEM is found before a server is
+// started.
 func TestTheCheckRefusesFilesThatTheStartRefuses(t *testing.T) {
 	junk := writeFile(t, "junk.pem", "no certificate\n")
 	const base = "mode: production\nhost: 127.0.0.1\nport: 0\nmetrics: {port: -1}\napps: [{id: a, key: k, secret: s}]\n"
@@ -40,7 +41,8 @@ func TestTheCheckRefusesFilesThatTheStartRefuses(t *testing.T) {
 	}
 }
 
-// TestTheCheckRefusesDirectoriesThatCannotBeUsed, as the start does, and the doctor says what to do.
+// TestTheCheckRefusesDirectoriesThatCannotBeUsed: the check refuses them as the start does, and the doctor
+// says what to do.
 func TestTheCheckRefusesDirectoriesThatCannotBeUsed(t *testing.T) {
 	const base = "mode: production\nhost: 127.0.0.1\nport: 0\nmetrics: {port: -1}\napps: [{id: a, key: k, secret: s}]\n"
 	plain := writeFile(t, "plain", "no directory\n")
@@ -60,7 +62,7 @@ func TestTheCheckRefusesDirectoriesThatCannotBeUsed(t *testing.T) {
 				t.Errorf("%s of %s: status %d, %+v", dir, is.key, status, r)
 			}
 		}
-		// Looking at one that may be made makes none, and leaves nothing above it.
+		// Checking a directory that can be created does not create it or anything above it.
 		above := t.TempDir()
 		file := writeFile(t, "c.yaml", base+fmt.Sprintf(text, filepath.Join(above, "a", "b")))
 		if status, _, said := execute(t, "", "config", "--check", "--config", file); status != exitOK {
@@ -72,7 +74,8 @@ func TestTheCheckRefusesDirectoriesThatCannotBeUsed(t *testing.T) {
 	}
 }
 
-// TestACertificateThatClientsRefuseIsTold before a server is started, and when it starts all the same.
+// TestACertificateThatClientsRefuseIsTold: the check reports it before a server is started, and the server
+// when it starts all the same.
 func TestACertificateThatClientsRefuseIsTold(t *testing.T) {
 	authority := certstest.New(t)
 	for name, c := range map[string]struct {
@@ -97,7 +100,7 @@ func TestACertificateThatClientsRefuseIsTold(t *testing.T) {
 				t.Errorf("the doctor found no %s: %+v", c.level, r)
 			}
 			if c.mixedUp {
-				return // which a table above has the check and the start refuse
+				return // the check and the start are covered by the table of file errors above
 			}
 			status, _, said := execute(t, "", "config", "--check", "--config", file)
 			if status != exitOK || !strings.Contains(said, c.wrong) || (c.wrong == "") != (said == "") {
@@ -114,9 +117,10 @@ func TestACertificateThatClientsRefuseIsTold(t *testing.T) {
 	}
 }
 
-// TestALimitAboveTheMemoryIsTold: nobody would be refused before the system ends the process.
+// TestALimitAboveTheMemoryIsTold: with such a limit no client would be refused before the system kills the
+// process.
 func TestALimitAboveTheMemoryIsTold(t *testing.T) {
-	// It is that of the whole process, and stays when a server has ended.
+	// The limit belongs to the process, and stays when a server has ended.
 	before := debug.SetMemoryLimit(math.MaxInt64)
 	t.Cleanup(func() { debug.SetMemoryLimit(before) })
 	file := written(t, doctorApp+"host: 127.0.0.1\nport: 0\nmetrics: {port: -1}\nadapter: {driver: local}\nshutdown: {ready_delay_seconds: 0}\nmemory: {limit: 1125899906842624}\n")

@@ -21,7 +21,7 @@ import (
 	"github.com/sluicehq/sluice/streams"
 )
 
-// natsServer runs a NATS server with JetStream; config is in the server's own notation.
+// natsServer runs a NATS server with JetStream; config is in the syntax of the server.
 func natsServer(t *testing.T, config string) *server.Server { return runNATS(t, config, true) }
 
 func runNATS(t *testing.T, config string, jetStream bool) *server.Server {
@@ -57,7 +57,7 @@ func write(t *testing.T, name, text string) string {
 	return path
 }
 
-// configured is the configuration of a gateway with these lines in the section nats.
+// configured returns the configuration of a gateway with these lines in the nats section.
 func configured(t *testing.T, url string, lines ...string) *configs.Config {
 	t.Helper()
 	text := "nats:\n  url: [" + url + "]\n"
@@ -71,13 +71,13 @@ func configured(t *testing.T, url string, lines ...string) *configs.Config {
 	return c
 }
 
-// sink counts what comes.
+// sink passes on the data of its publications.
 type sink struct{ came chan string }
 
 func (s sink) Publication(p *broker.Publication) { s.came <- string(p.Data) }
 func (s sink) Gap(broker.Gap)                    {}
 
-// work uses everything that a gateway needs of NATS.
+// work uses everything that a gateway needs from NATS.
 func work(t *testing.T, l *streams.Log) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -141,7 +141,7 @@ func open(t *testing.T, c *configs.Config) (*streams.Log, error) {
 	return l, err
 }
 
-// pair makes an nkey.
+// pair creates an nkey.
 func pair(t *testing.T, make func() (nkeys.KeyPair, error)) (key nkeys.KeyPair, public, seed string) {
 	t.Helper()
 	key, err := make()
@@ -159,8 +159,8 @@ func pair(t *testing.T, make func() (nkeys.KeyPair, error)) (key nkeys.KeyPair, 
 	return key, public, string(text)
 }
 
-// operator is the configuration of a server in operator mode, and a credentials file
-// for a user of its account.
+// operator returns the configuration of a server in operator mode, and a credentials file for a user of its
+// account.
 func operator(t *testing.T) (config, creds string) {
 	t.Helper()
 	okey, opub, _ := pair(t, nkeys.CreateOperator)
@@ -186,7 +186,7 @@ func operator(t *testing.T) (config, creds string) {
 	return config, write(t, "gateway.creds", string(text))
 }
 
-// silent is the address of something that takes connections and says nothing.
+// silent returns the address of a listener that accepts connections and sends nothing.
 func silent(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -234,7 +234,7 @@ func TestConnectionsAsConfigured(t *testing.T) {
 	}
 }
 
-// A gateway at a leaf node without JetStream uses that of the hub by its domain.
+// TestDomainBehindALeafNode: a gateway at a leaf node without JetStream uses that of the hub by its domain.
 func TestDomainBehindALeafNode(t *testing.T) {
 	hub := natsServer(t, "jetstream {domain: hub}\nleafnodes {listen: \"127.0.0.1:-1\"}")
 	v, err := hub.Varz(nil)
@@ -265,7 +265,7 @@ func TestConnectionsThatCannotBe(t *testing.T) {
 		{"unknown CA", tls, "tls: {ca_file: " + newPKI(t).ca + "}", "certificate"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			// Nothing of this gets better by waiting.
+			// Waiting would not help in these cases.
 			config := configured(t, natsServer(t, c.server).ClientURL(), c.lines, "start_timeout: 10m")
 			_, err := open(t, config)
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "hidden") {

@@ -11,8 +11,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// documentedMetrics are the names in the table of docs/operations.md, which
-// TestMetricsAreDocumented compares with what is served.
+// documentedMetrics returns the names in the table of docs/operations.md, which TestMetricsAreDocumented
+// compares with the served metrics.
 func documentedMetrics(t *testing.T) map[string]bool {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/operations.md")
@@ -38,14 +38,14 @@ var (
 	metric   = regexp.MustCompile(`\b[a-z][a-z0-9_]*_[a-z0-9_]+\b|\bup\b`)
 )
 
-// unknownMetrics are the names in a query that nobody serves.
+// unknownMetrics returns the metric names of a query that are not served.
 func unknownMetrics(query string, documented map[string]bool) (unknown []string, seen int) {
 	bare := grouping.ReplaceAllString(selector.ReplaceAllString(inQuotes.ReplaceAllString(query, ""), ""), "")
 	for _, name := range metric.FindAllString(bare, -1) {
 		switch name {
 		case "histogram_quantile", "label_values":
 			continue
-		// Prometheus makes the first one, and its client library the others, under these names.
+		// Prometheus itself makes the first one, and its client library the others.
 		case "up", "process_open_fds", "process_cpu_seconds_total":
 			seen++
 			continue
@@ -59,7 +59,7 @@ func unknownMetrics(query string, documented map[string]bool) (unknown []string,
 	return unknown, seen
 }
 
-// TestRun06DashboardAsksForMetricsThatExist reads every query of the dashboard.
+// TestRun06DashboardAsksForMetricsThatExist checks every query of the dashboard.
 func TestRun06DashboardAsksForMetricsThatExist(t *testing.T) {
 	text, err := os.ReadFile(filepath.FromSlash("../../configs/deploy/grafana.json"))
 	if err != nil {
@@ -97,7 +97,7 @@ func TestRun06DashboardAsksForMetricsThatExist(t *testing.T) {
 	}
 }
 
-// TestRun06AlertsAskForMetricsThatExist reads every rule.
+// TestRun06AlertsAskForMetricsThatExist checks every alert rule.
 func TestRun06AlertsAskForMetricsThatExist(t *testing.T) {
 	text, err := os.ReadFile(filepath.FromSlash("../../configs/deploy/alerts.yaml"))
 	if err != nil {
@@ -151,7 +151,7 @@ func TestRun06WrongQueriesAreFound(t *testing.T) {
 	}
 }
 
-// labelsServed are the labels of every metric, by its name without the prefix.
+// labelsServed returns the labels of every metric, by its name without the prefix.
 func labelsServed(t *testing.T) map[string]map[string]bool {
 	t.Helper()
 	s := start(t, nil, "--port", "0", "--metrics-port", "0", "--metrics-prefix", "sockudo_", "--nats-embedded-port", "-1", "--nats-embedded-store-dir", t.TempDir(),
@@ -177,11 +177,11 @@ func labelsServed(t *testing.T) map[string]map[string]bool {
 	return out
 }
 
-// TestRun08LabelsAreAlike: all metrics of a gateway have its port, so that they can be joined.
+// TestRun08LabelsAreAlike: all metrics of a gateway have its port as a label, so that they can be joined.
 func TestRun08LabelsAreAlike(t *testing.T) {
 	for name, labels := range labelsServed(t) {
 		switch own := strings.TrimPrefix(name, "sockudo_"); {
-		// These are of the process.
+		// These belong to the process.
 		case own == "build_info", own == "stderr_lines_lost_total", own == "trace_spans_total", strings.HasPrefix(own, "config_"):
 		case !labels["port"]:
 			t.Errorf("%s has no label port: %v", name, labels)

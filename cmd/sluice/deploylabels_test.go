@@ -10,7 +10,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// labelsOf are the names of the labels that samples have.
+// labelsOf returns the names of the labels of a metric's samples.
 func labelsOf(f *dto.MetricFamily) map[string]bool {
 	out := map[string]bool{}
 	for _, m := range f.GetMetric() {
@@ -21,7 +21,7 @@ func labelsOf(f *dto.MetricFamily) map[string]bool {
 	return out
 }
 
-// describedLabels reads those of a description: names, some of them with a value.
+// describedLabels parses the labels in a description: names, some of them with a value.
 func describedLabels(text string) map[string]bool {
 	out := map[string]bool{}
 	for one := range strings.SplitSeq(text, ",") {
@@ -37,8 +37,8 @@ var (
 	grouped  = regexp.MustCompile(`\b(?:by|on)\s*\(([^)]*)\)`)
 )
 
-// wrongLabels are those that a query asks for, or groups by, and that none of its metrics has.
-// labels are those of the metrics, by name; one that is not there is not known.
+// wrongLabels returns the labels that a query selects or groups by and that none of its metrics has. labels
+// holds the labels of the known metrics, by name.
 func wrongLabels(query string, labels map[string]map[string]bool) (wrong []string) {
 	all := map[string]bool{"instance": true, "job": true, "le": true}
 	for _, m := range selected.FindAllStringSubmatch(query, -1) {
@@ -65,7 +65,7 @@ func wrongLabels(query string, labels map[string]map[string]bool) (wrong []strin
 	return wrong
 }
 
-// checkQueriedLabels compares the dashboard and the rules with the labels that are served.
+// checkQueriedLabels compares the dashboard and the alert rules with the served labels.
 func checkQueriedLabels(t *testing.T, labels map[string]map[string]bool) {
 	t.Helper()
 	seen := 0

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestTime01PurgeAndResetAtTheCommandLine ask before, and say what was done.
+// TestTime01PurgeAndResetAtTheCommandLine: purge and reset ask for confirmation, and report what was done.
 func TestTime01PurgeAndResetAtTheCommandLine(t *testing.T) {
 	t.Run("embedded", func(t *testing.T) { purgeAndReset(t, newRig(t)) })
 	t.Run("redis", func(t *testing.T) { purgeAndReset(t, newRedisRig(t)) })

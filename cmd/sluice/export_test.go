@@ -24,7 +24,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// exported reads lines of an export.
+// exported parses the lines of an export.
 func exported(t testing.TB, text string) (out []record) {
 	t.Helper()
 	for line := range strings.Lines(text) {
@@ -37,7 +37,7 @@ func exported(t testing.TB, text string) (out []record) {
 	return out
 }
 
-// deliverable are odd events that the HTTP API takes as well.
+// deliverable returns odd events that the HTTP API accepts as well.
 func deliverable() []*broker.Event {
 	events := odd()
 	events[2].Tags = map[string]string{"b": "2", "a": "1"}
@@ -51,8 +51,8 @@ func keptOfAll(all []client.HistoryItem) (out []kept) {
 	return out
 }
 
-// TestTime03ExportAndImport: what was exported of one log and imported into another is there,
-// in its order, and an import that is repeated, whole or in part, adds nothing.
+// TestTime03ExportAndImport: events exported from one log and imported into another are there in order, and a
+// repeated import, whole or in part, adds nothing.
 func TestTime03ExportAndImport(t *testing.T) {
 	onEachLog(t, func(t *testing.T, from *rig) {
 		from.store("room-a", deliverable()...)
@@ -111,15 +111,15 @@ func TestTime03ExportAndImport(t *testing.T) {
 		if n := len(to.history("room-a")) + len(to.history("room-b")); n != 78 {
 			t.Errorf("%d events after repetitions, want 78", n)
 		}
-		// Into the log that they come from: all is there.
+		// Importing into the source log finds everything there.
 		if status, _, said := execute(t, text, "import", "-", "--url", from.url); status != exitOK || !strings.Contains(said, "78 of them were there already") {
 			t.Errorf("status %d: %s", status, said)
 		}
 	})
 }
 
-// TestTime03ImportKeepsOrderBeyondABatch: what a server takes at once does not matter, and
-// events that are large go alone.
+// TestTime03ImportKeepsOrderBeyondABatch: the order does not depend on the batch size of the server, and
+// large events are sent alone.
 func TestTime03ImportKeepsOrderBeyondABatch(t *testing.T) {
 	r := newRig(t)
 	var lines bytes.Buffer
@@ -144,7 +144,8 @@ func TestTime03ImportKeepsOrderBeyondABatch(t *testing.T) {
 	}
 }
 
-// TestTime03ImportNamesTheLine that is wrong, and a file with one is not published at all.
+// TestTime03ImportNamesTheLine: an import names the wrong line, and a file with a wrong line is not published
+// at all.
 func TestTime03ImportNamesTheLine(t *testing.T) {
 	r := newRig(t)
 	good := `{"channel":"c","stream_id":"e","serial":1,"published_at_ms":1,"message_id":"m","event":"e","data":"d"}`
@@ -180,7 +181,7 @@ func TestTime03ImportNamesTheLine(t *testing.T) {
 	if status != exitFailure || !strings.Contains(said, "line 2: it is cut off") || !strings.Contains(said, "Go on with: sluice import - --from-line 2 --url ") || len(r.history("c")) != 1 {
 		t.Errorf("status %d: %s", status, said)
 	}
-	// What this server does not take is named as well.
+	// A line that this server refuses is named as well.
 	large := writeFile(t, "r.ndjson", other+"\n"+strings.Replace(strings.Replace(good, `"d"`, `"`+strings.Repeat("x", 10<<10+1)+`"`, 1), `"m"`, `"m3"`, 1)+"\n")
 	status, _, said = execute(t, "", "import", large, "--url", r.url)
 	if status != exitFailure || !strings.Contains(said, "line 2 is refused: ") || !strings.Contains(said, "data has 10241 bytes") || !strings.Contains(said, "--from-line 2") || len(r.history("c")) != 2 {
@@ -211,7 +212,7 @@ func TestTime03ImportNamesTheLine(t *testing.T) {
 	}
 }
 
-// small is an output that is full after some bytes.
+// small is an output that accepts a limited number of bytes.
 type small struct {
 	bytes.Buffer
 	room int
@@ -226,7 +227,8 @@ func (s *small) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// part runs a command whose output has room for some bytes, and returns its whole lines and the command that goes on.
+// part runs a command whose output has room for some bytes, and returns its whole lines and the command to go
+// on with.
 func (r *rig) part(room int, args ...string) (whole string, goesOn []string) {
 	r.t.Helper()
 	out, said := &small{room: room}, newOutput()
@@ -246,8 +248,8 @@ func (r *rig) part(room int, args ...string) (whole string, goesOn []string) {
 	return whole[:cut], strings.Fields(strings.ReplaceAll(found[1], "'", ""))
 }
 
-// TestTime03ExportSaysWhereToGoOn: what was written and what the command that it names writes
-// make the whole together, each line once, however often that is stopped again.
+// TestTime03ExportSaysWhereToGoOn: the output so far and that of the command in the message are together the
+// whole export, each line once, however often it is stopped again.
 func TestTime03ExportSaysWhereToGoOn(t *testing.T) {
 	r := newRig(t)
 	for _, c := range []string{"room-a", "room-b", "room-c"} {
@@ -261,7 +263,7 @@ func TestTime03ExportSaysWhereToGoOn(t *testing.T) {
 		line := strings.IndexByte(whole, '\n') + 1
 		for _, rooms := range [][]int{
 			{line}, {len(whole) / 2}, {len(whole) - 10},
-			// Nothing comes through the second time, then a little, and nothing again.
+			// No byte passes the second time, then a few, and none again.
 			{len(whole) / 2, 0}, {0, len(whole) / 3, 10, line + 10, 0},
 		} {
 			text, again := "", append(args, "--url", r.url)
@@ -281,7 +283,8 @@ func TestTime03ExportSaysWhereToGoOn(t *testing.T) {
 	}
 }
 
-// TestTime03AnExportThatGoesOnCanBeStoppedAgain before its first event, and names the same place once more.
+// TestTime03AnExportThatGoesOnCanBeStoppedAgain: if it is stopped before its first event, it names the same
+// position once more.
 func TestTime03AnExportThatGoesOnCanBeStoppedAgain(t *testing.T) {
 	r := newRig(t)
 	for _, c := range []string{"room-a", "room-b"} {
@@ -293,7 +296,7 @@ func TestTime03AnExportThatGoesOnCanBeStoppedAgain(t *testing.T) {
 	defer stop()
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if strings.HasSuffix(q.URL.Path, "/channels/room-b/history") {
-			if pages++; pages > 2 { // The two before look for the ends.
+			if pages++; pages > 2 { // the two before look for the ends
 				stop()
 				<-q.Context().Done()
 				return
@@ -309,7 +312,8 @@ func TestTime03AnExportThatGoesOnCanBeStoppedAgain(t *testing.T) {
 	}
 }
 
-// TestTime03AnExportGoesOnBehindAChannelThatIsRemoved between the question for its last event and the one for its first.
+// TestTime03AnExportGoesOnBehindAChannelThatIsRemoved: a channel is removed between the requests for its last
+// and its first event, and the export goes on with the next channel.
 func TestTime03AnExportGoesOnBehindAChannelThatIsRemoved(t *testing.T) {
 	r := newRig(t)
 	for _, c := range []string{"room-a", "room-b", "room-c"} {
@@ -341,7 +345,8 @@ func forward(w http.ResponseWriter, q *http.Request, to string) {
 	(&httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(target) }, FlushInterval: -1}).ServeHTTP(w, q)
 }
 
-// TestTime03ExportOfWhatCannotBeDelivered carries the reason, and an import leaves it out.
+// TestTime03ExportOfWhatCannotBeDelivered: the export has the reason for an undeliverable event, and an
+// import leaves the event out.
 func TestTime03ExportOfWhatCannotBeDelivered(t *testing.T) {
 	r := newRig(t)
 	r.rawPublish("c", "bad\xff")
@@ -358,7 +363,7 @@ func TestTime03ExportOfWhatCannotBeDelivered(t *testing.T) {
 	}
 }
 
-// TestTime03ALargeExport goes through in pieces of what the server gives and takes at once.
+// TestTime03ALargeExport: a large export passes in pieces of the size that a server gives and accepts.
 func TestTime03ALargeExport(t *testing.T) {
 	if testing.Short() {
 		t.Skip("stores some megabytes")

@@ -11,7 +11,8 @@ import (
 	"github.com/sluicehq/sluice/configs"
 )
 
-// TestEveryFieldOfTheConfigurationIsUsed: what is built from a key and read by nobody is a key that does nothing.
+// TestEveryFieldOfTheConfigurationIsUsed: a field that is built from a key and never read means that the key
+// does nothing.
 func TestEveryFieldOfTheConfigurationIsUsed(t *testing.T) {
 	var program strings.Builder
 	files, err := filepath.Glob("*.go")
@@ -28,7 +29,7 @@ func TestEveryFieldOfTheConfigurationIsUsed(t *testing.T) {
 		}
 		program.Write(text)
 	}
-	// What the package of the configuration needs for itself: what is refused, printed and looked at again.
+	// Fields that only package configs uses: to refuse, to print and to read files again.
 	itself := map[string]bool{"Config.AllowSamples": true, "Config.Apps.Webhooks.HeaderFiles": true}
 	seen := 0
 	var walk func(path string, of reflect.Type)

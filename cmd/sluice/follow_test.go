@@ -17,8 +17,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// TestTime03HistoryFollows prints what is there and what comes, each once and in order, while
-// it comes, and tells of nothing that is missing.
+// TestTime03HistoryFollows: the command prints the present and the new events, each once and in order, as
+// they come, and reports no gap.
 func TestTime03HistoryFollows(t *testing.T) {
 	onEachLog(t, func(t *testing.T, r *rig) {
 		r.store("c", numbered(300)...)
@@ -54,7 +54,7 @@ func TestTime03HistoryFollows(t *testing.T) {
 	})
 }
 
-// TestTime03FollowingAChannelThatIsEmpty begins with the first event there ever is.
+// TestTime03FollowingAChannelThatIsEmpty: following begins with the first event of the channel.
 func TestTime03FollowingAChannelThatIsEmpty(t *testing.T) {
 	onEachLog(t, func(t *testing.T, r *rig) {
 		c := start(t, strings.NewReader(""), "history", "c", "--follow", "--oldest", "--json", "--url", r.url)
@@ -68,11 +68,11 @@ func TestTime03FollowingAChannelThatIsEmpty(t *testing.T) {
 	})
 }
 
-// turnstile is a server before another one that can be shut.
+// turnstile is a proxy that can be shut.
 type turnstile struct {
 	*httptest.Server
 	shut atomic.Bool
-	// before and after, unless nil, say whether a request comes through, and its answer.
+	// before and after, unless nil, decide whether a request passes, and whether its response does.
 	before, after func() bool
 }
 
@@ -100,8 +100,8 @@ func newTurnstile(t *testing.T, to string) *turnstile {
 	return g
 }
 
-// TestTime03AFollowerIsToldWhatIsMissing: while the server cannot be reached more is published
-// than the log keeps. The follower prints what is left and says what may be missing, and where.
+// TestTime03AFollowerIsToldWhatIsMissing: while the server cannot be reached, more is published than the log
+// retains. The follower prints what is left and says what may be missing, and where.
 func TestTime03AFollowerIsToldWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	onEachLog(t, func(t *testing.T, r *rig) {
@@ -112,7 +112,7 @@ func TestTime03AFollowerIsToldWhatIsMissing(t *testing.T) {
 		plain.out.await(t, `{"n":4}`)
 		lines.out.await(t, `{\"n\":4}`)
 
-		// What was asked for before it was shut may still be answered.
+		// Requests made before it was shut may still be answered.
 		shut := func() {
 			t.Helper()
 			const away = "trying again"
@@ -122,7 +122,7 @@ func TestTime03AFollowerIsToldWhatIsMissing(t *testing.T) {
 			lines.errors.awaitTimes(t, away, before[1]+1)
 		}
 
-		// Nothing is removed: nothing is missing.
+		// Nothing is removed, so nothing is missing.
 		shut()
 		r.store("c", numbered(6)...)
 		g.shut.Store(false)
@@ -154,7 +154,8 @@ func TestTime03AFollowerIsToldWhatIsMissing(t *testing.T) {
 	})
 }
 
-// TestTime03AFollowerOfALogThatBeganAnew says so and prints the new one from its beginning.
+// TestTime03AFollowerOfALogThatBeganAnew: the follower says that the log began anew, and prints the new one
+// from its beginning.
 func TestTime03AFollowerOfALogThatBeganAnew(t *testing.T) {
 	first, second := newRig(t), newRig(t)
 	to := atomic.Pointer[rig]{}
@@ -189,7 +190,8 @@ func TestTime03FollowingThatMakesNoSense(t *testing.T) {
 	}
 }
 
-// TestTime03HistoryWaitsForItsShare: an app may ask only so often in a second, and a history of many pages takes longer then.
+// TestTime03HistoryWaitsForItsShare: requests of an app are rate-limited, and a history of many pages then
+// takes longer.
 func TestTime03HistoryWaitsForItsShare(t *testing.T) {
 	r := newRig(t)
 	r.store("c", numbered(250)...)

@@ -7,8 +7,8 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// TestCommandsReachAServerBehindAProxyOfThisMachine, which closes connections of trusted proxies without a header of the
-// PROXY protocol: those of its own commands have one.
+// TestCommandsReachAServerBehindAProxyOfThisMachine: such a server closes connections from trusted proxies
+// without a PROXY header. Its own commands send one.
 func TestCommandsReachAServerBehindAProxyOfThisMachine(t *testing.T) {
 	for _, trusted := range []string{"127.0.0.1", "10.0.0.1"} {
 		file := written(t, doctorApp+fmt.Sprintf("mode: production\nhost: 127.0.0.1\nport: %d\nmetrics: {port: -1}\nadapter: {driver: local}\nshutdown: {ready_delay_seconds: 0}\n"+

@@ -27,8 +27,8 @@ import (
 
 func TestMain(m *testing.M) {
 	rank.Check()
-	_ = os.Setenv("TERM", "xterm") // that of terminals which tests have
-	// The authority that tests ask, and the library that asks it, keep these goroutines.
+	_ = os.Setenv("TERM", "xterm") // the type of the terminals that tests open
+	// The ACME authority of the tests and its library keep these goroutines.
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/letsencrypt/pebble/v2/va.VAImpl.processTasks"),
 		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"),
@@ -49,8 +49,8 @@ func newRig(t *testing.T) *rig {
 	return newRigThatKeeps(t, 0, nil)
 }
 
-// newRigThatKeeps is the same with a number of events of each channel that are kept, 0 for the default, and bounds
-// for what can be read of them.
+// newRigThatKeeps is newRig with a number of events retained per channel, 0 for the default, and limits for
+// reading them.
 func newRigThatKeeps(t *testing.T, messages int64, readings *app.Readings) *rig {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -68,7 +68,7 @@ func newRigThatKeeps(t *testing.T, messages int64, readings *app.Readings) *rig 
 	return gatewayReading(t, log, server.ClientURL(), readings)
 }
 
-// newRedisRig is the same on Redis.
+// newRedisRig is newRig on Redis.
 func newRedisRig(t *testing.T) *rig {
 	t.Helper()
 	return newRedisRigThatKeeps(t, 0, nil)
@@ -84,8 +84,8 @@ func newRedisRigThatKeeps(t *testing.T, messages int64, readings *app.Readings) 
 	return gatewayReading(t, log, "", readings)
 }
 
-// newMemoryRigThatKeeps is the same on the reference log, which knows no repetition by its key: it is as if some
-// minutes lay between any two publishes.
+// newMemoryRigThatKeeps is the same on the in-memory log with a tiny deduplication window, as if minutes
+// passed between any two publishes.
 func newMemoryRigThatKeeps(t *testing.T, messages int64, readings *app.Readings) *rig {
 	t.Helper()
 	log, err := memory.New(memory.Options{Apps: []string{"app-id"}, MaxMessages: int(messages), DedupWindow: time.Nanosecond})
@@ -96,7 +96,7 @@ func newMemoryRigThatKeeps(t *testing.T, messages int64, readings *app.Readings)
 	return gatewayReading(t, log, "", readings)
 }
 
-// gatewayReading runs a gateway.
+// gatewayReading runs a gateway on a log, with limits for reading.
 func gatewayReading(t *testing.T, log broker.Log, nats string, readings *app.Readings) *rig {
 	t.Helper()
 	node, err := gateway.New(gateway.Options{
@@ -123,7 +123,7 @@ func gatewayReading(t *testing.T, log broker.Log, nats string, readings *app.Rea
 	return &rig{t: t, url: "http://" + node.Addr(), nats: nats, log: log}
 }
 
-// output is what a command wrote. It may be read while the command writes.
+// output collects what a command writes. It may be read while the command writes.
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -167,7 +167,7 @@ func (o *output) awaitTimes(t *testing.T, want string, times int) {
 	}
 }
 
-// command is a command line that runs.
+// command is a command line in progress.
 type command struct {
 	t           *testing.T
 	out, errors *output
@@ -185,7 +185,7 @@ func start(t *testing.T, stdin io.Reader, args ...string) *command {
 	return c
 }
 
-// wait returns the exit status.
+// wait waits for the exit status.
 func (c *command) wait() int {
 	c.t.Helper()
 	select {
@@ -197,7 +197,7 @@ func (c *command) wait() int {
 	}
 }
 
-// execute runs a command line that ends by itself.
+// execute runs a command line to its end.
 func execute(t *testing.T, stdin string, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	c := start(t, strings.NewReader(stdin), args...)

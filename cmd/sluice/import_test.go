@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// pipe is standard input into which a test writes when it likes.
+// pipe is a standard input into which the test writes.
 type pipe struct {
 	*io.PipeReader
 	in *io.PipeWriter
@@ -21,7 +21,7 @@ func newPipe(t *testing.T) *pipe {
 	return &pipe{r, w, t}
 }
 
-// say writes a text, and returns when it was read.
+// say writes a text, and returns when it has been read.
 func (p *pipe) say(text string) {
 	p.t.Helper()
 	if _, err := io.WriteString(p.in, text); err != nil {
@@ -29,13 +29,13 @@ func (p *pipe) say(text string) {
 	}
 }
 
-// lineOf is a line of an export.
+// lineOf returns a line of an export.
 func lineOf(channel string, n int) string {
 	return fmt.Sprintf(`{"channel":%q,"stream_id":"e","serial":%d,"published_at_ms":1,"message_id":"m%d","event":"e","data":"text %d;"}`+"\n", channel, n, n, n)
 }
 
-// TestTime03ImportPublishesAsItComes: a line that came is published whether or not another one ever
-// comes, and who waits for the next one can be stopped.
+// TestTime03ImportPublishesAsItComes: a line is published whether or not another one follows, and an import
+// that waits for input can be stopped.
 func TestTime03ImportPublishesAsItComes(t *testing.T) {
 	onEachLog(t, func(t *testing.T, r *rig) {
 		seen := start(t, nil, "subscribe", "c", "--url", r.url)
@@ -46,7 +46,7 @@ func TestTime03ImportPublishesAsItComes(t *testing.T) {
 			in.say(lineOf("c", n))
 			seen.out.await(t, fmt.Sprintf("text %d;", n))
 		}
-		// More than one, and a part of one.
+		// Two lines and a part of another one.
 		in.say(lineOf("c", 4) + lineOf("c", 5) + lineOf("c", 6)[:40])
 		seen.out.await(t, "text 5;")
 		c.interrupt()
@@ -62,7 +62,7 @@ func TestTime03ImportPublishesAsItComes(t *testing.T) {
 	})
 }
 
-// TestTime03ARefusalWhileTheNextLineIsAwaited ends the import at once, and names its line.
+// TestTime03ARefusalWhileTheNextLineIsAwaited: a refusal ends the import at once, and names its line.
 func TestTime03ARefusalWhileTheNextLineIsAwaited(t *testing.T) {
 	r := newRig(t)
 	in := newPipe(t)
@@ -76,8 +76,8 @@ func TestTime03ARefusalWhileTheNextLineIsAwaited(t *testing.T) {
 	}
 }
 
-// TestTime03WhoeverWaitsForInputCanBeStopped: the first Ctrl-C ends each command that waits for what is typed, and
-// half of what was meant is not done.
+// TestTime03WhoeverWaitsForInputCanBeStopped: the first Ctrl-C ends each command that waits for input, and no
+// incomplete input is acted on.
 func TestTime03WhoeverWaitsForInputCanBeStopped(t *testing.T) {
 	r := newRig(t)
 	r.succeed("", "publish", "c", "there")
@@ -113,7 +113,7 @@ func TestTime03WhoeverWaitsForInputCanBeStopped(t *testing.T) {
 	}
 }
 
-// first tells when somebody begins to read.
+// first signals when reading begins.
 type first struct {
 	io.Reader
 	begun chan struct{}
@@ -128,8 +128,8 @@ func (f *first) Read(p []byte) (int, error) {
 	return f.Reader.Read(p)
 }
 
-// TestNothingPassesTheCheckThatNoServerTakes: the check refuses what would be refused in the middle of the import, in the
-// same words, and nothing else.
+// TestNothingPassesTheCheckThatNoServerTakes: the check refuses what would be refused in the middle of the
+// import, with the same message, and nothing else.
 func TestNothingPassesTheCheckThatNoServerTakes(t *testing.T) {
 	r := newRig(t)
 	long := func(n int) string { return strings.Repeat("x", n) }
@@ -150,7 +150,7 @@ func TestNothingPassesTheCheckThatNoServerTakes(t *testing.T) {
 		"a tag without a name":              {changed(`,"event"`, `,"tags":{"":"v"},"event"`), "a key has 1 to"},
 		"extras with headers that are none": {changed(`,"event"`, `,"extras":{"headers":{"h":{}}},"event"`), "extras.headers"},
 		"extras that are too large":         {changed(`,"event"`, strings.Replace(extras, "<", "<x", 1)+`,"event"`), "extras has 16385 bytes"},
-		"extras that just fit":              {strings.Replace(changed(`,"event"`, extras+`,"event"`), `"m2"`, `"m3"`, 1), ""}, // m2 is that of those which must not be there
+		"extras that just fit":              {strings.Replace(changed(`,"event"`, extras+`,"event"`), `"m2"`, `"m3"`, 1), ""}, // m2 is an id that must not be there
 		"a message id that just fits":       {changed(`"m2"`, `"`+long(128)+`"`), ""},
 		"a reserved event that is left out": {changed(`"event":"e"`, `"skipped":"its name is reserved","event":"pusher:x"`), ""},
 	} {
@@ -168,11 +168,11 @@ func TestNothingPassesTheCheckThatNoServerTakes(t *testing.T) {
 		if c.says == "" {
 			continue
 		}
-		// Whoever leaves the line out goes on behind it.
+		// Without the wrong line the import goes on.
 		if status, _, said := execute(t, "", "import", file, "--check", "--from-line", "3"); status != exitOK {
 			t.Errorf("%s, behind it: status %d: %s", name, status, said)
 		}
-		// The server says the same.
+		// The server gives the same message.
 		if status, _, said := execute(t, c.line, "import", "-", "--url", r.url); status == exitOK || !strings.Contains(said, c.says) {
 			t.Errorf("%s, from a server: status %d: %s", name, status, said)
 		}

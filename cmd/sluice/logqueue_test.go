@@ -10,7 +10,7 @@ import (
 	"github.com/sluicehq/sluice/configs"
 )
 
-// gate is a reader of the log who reads only while it is open.
+// gate is a reader of the log that can be blocked.
 type gate struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -26,7 +26,7 @@ func (g *gate) Write(b []byte) (int, error) {
 	return g.text.Write(b)
 }
 
-// TestWeeks20NobodyWaitsForTheReaderOfTheLog logs more than fits while nobody reads.
+// TestWeeks20NobodyWaitsForTheReaderOfTheLog logs more than fits while the log is not read.
 func TestWeeks20NobodyWaitsForTheReaderOfTheLog(t *testing.T) {
 	for name, size := range map[string]int{"lines": 10, "bytes": 10_000} {
 		t.Run(name, func(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 	"github.com/sluicehq/sluice/gateway"
 )
 
-// The table of docs/operations.md names all metrics and no others.
+// TestMetricsAreDocumented: the table of docs/operations.md names all metrics and no others.
 func TestMetricsAreDocumented(t *testing.T) {
 	c, err := configs.Load(configs.Sources{File: write(t, "sluice.yaml", `
 port: 0
@@ -51,7 +51,7 @@ apps: [{id: a, key: k, secret: s, webhooks: [{url: "http://127.0.0.1:1"}]}]
 		t.Fatal(err)
 	}
 	b.export(registry, node.Addr())
-	// Some are made from what there is, and have no description.
+	// Some metrics are made when they are collected, and have no description.
 	served, labels := map[string]bool{}, map[string]map[string]bool{}
 	families, err := registry.Gather()
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// oldestServer is the NATS server that Sluice needs at least, as scripts/test installs it.
+// oldestServer is the oldest NATS server that Sluice supports, as scripts/test installs it.
 const oldestServer = "nats-server-2.11.0"
 
 func runOldest(t *testing.T) (url string) {
@@ -46,7 +46,7 @@ func runOldest(t *testing.T) (url string) {
 	return "nats://" + address
 }
 
-// All that a gateway needs works with the oldest server that is supported.
+// TestWeeks02TheOldestServer: everything that a gateway needs works with the oldest supported server.
 func TestWeeks02TheOldestServer(t *testing.T) {
 	url := runOldest(t)
 	l, err := open(t, configured(t, url))
@@ -54,7 +54,7 @@ func TestWeeks02TheOldestServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	work(t, l)
-	// Another one finds what the first has made.
+	// A second gateway finds what the first has made.
 	if l, err = open(t, configured(t, url)); err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,8 @@ func TestWeeks02TheOldestServer(t *testing.T) {
 	}
 }
 
-// It does not store batches as a whole, is not asked to, and stores them one by one.
+// TestWayIn02TheOldestServerStoresBatchesOneByOne: this server does not support atomic batches, and the
+// events are stored one by one.
 func TestWayIn02TheOldestServerStoresBatchesOneByOne(t *testing.T) {
 	c := configured(t, runOldest(t))
 	c.HTTP.AtomicBatches = "always"
@@ -90,7 +91,7 @@ func TestWayIn02TheOldestServerStoresBatchesOneByOne(t *testing.T) {
 	}
 }
 
-// Records of the table go by their own age there as well.
+// TestWeeks02TheOldestServerForgets: records of the table expire by their own age there as well.
 func TestWeeks02TheOldestServerForgets(t *testing.T) {
 	l, err := open(t, configured(t, runOldest(t)))
 	if err != nil {

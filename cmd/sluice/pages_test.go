@@ -9,16 +9,16 @@ import (
 	"testing"
 )
 
-// calls are the commands of a page: in a line of their own that is a block, or in a text.
+// calls finds the commands of a page, in a code block or in a text.
 var calls = regexp.MustCompile("(?:^\\s*(?:go run \\./cmd/|\\./)?|`(?:\\./)?|\\$\\((?:\\./)?|[|] )sluice( [^`)|#>]*)")
 
-// TestPagesCallWhatIsThere looks for the subcommands and flags that the pages name.
+// TestPagesCallWhatIsThere checks the subcommands and flags that the pages name.
 func TestPagesCallWhatIsThere(t *testing.T) {
 	pages, err := filepath.Glob("../../docs/*.md")
 	if err != nil || len(pages) < 5 {
 		t.Fatal(pages, err)
 	}
-	// The connections to NATS are named so.
+	// These are names of the connections to NATS.
 	names := []string{"feed", "read", "limits"}
 	seen := 0
 	for _, page := range append(pages, "../../README.md") {
@@ -44,7 +44,7 @@ func TestPagesCallWhatIsThere(t *testing.T) {
 	}
 }
 
-// uncallable says why words are no call of the program, empty if they are one.
+// uncallable says why words are not a valid command line, empty if they are.
 func uncallable(words []string) string {
 	cmd := newRoot()
 	if len(words) > 0 && regexp.MustCompile(`^[a-z]+$`).MatchString(words[0]) {

@@ -7,8 +7,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// TestTime03WhoReadsThePastIsToldWhatWentMeanwhile: when all that is left is removed between two requests,
-// nothing comes that could show it.
+// TestTime03WhoReadsThePastIsToldWhatWentMeanwhile: if all remaining events are removed between two requests,
+// no later event can reveal the loss. It is reported all the same.
 func TestTime03WhoReadsThePastIsToldWhatWentMeanwhile(t *testing.T) {
 	for name, to := range map[string]uint64{"to an end": 1000, "to the end": 0} {
 		t.Run(name, func(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// pki is a certificate authority with a certificate for a server on this machine and
-// one for a client, as files.
+// pki is a certificate authority with a certificate for a server on this machine and one for a client, as
+// files.
 type pki struct{ ca, serverCert, serverKey, clientCert, clientKey string }
 
 func newPKI(t *testing.T) pki {

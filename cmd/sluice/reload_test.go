@@ -17,9 +17,9 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// TestWeeks19WhatWaitsForARestartIsNeverForgotten reloads random configurations in a row:
-// what waits is always the difference between the file and what is in force, what can be taken
-// over always is, and a log that refuses is asked again.
+// TestWeeks19WhatWaitsForARestartIsNeverForgotten reloads random configurations in a row: what waits for a
+// restart is always the difference between the file and what is in force, what can be adopted always is, and
+// a log that refuses is tried again.
 func TestWeeks19WhatWaitsForARestartIsNeverForgotten(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	read := func(t *rapid.T, port, keep, limit, own int, payload int, apps string) *configs.Config {
@@ -38,7 +38,7 @@ func TestWeeks19WhatWaitsForARestartIsNeverForgotten(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		start := read(t, 1, 10, 1, 0, 10, "ab")
-		// kept is what the log keeps of each app.
+		// kept is the retention of each app in the log.
 		kept, refuse := map[string]int64{}, false
 		for i := range start.Apps {
 			kept[start.Apps[i].ID] = start.Apps[i].MaxMessages
@@ -58,7 +58,7 @@ func TestWeeks19WhatWaitsForARestartIsNeverForgotten(t *testing.T) {
 		if rapid.Bool().Draw(t, "the log can change") {
 			b.retain = func(_ context.Context, c *configs.Config) error {
 				for i := range c.Apps {
-					// The first app is changed even where the whole fails.
+					// The first app is changed even if the whole fails.
 					if kept[c.Apps[i].ID] = c.Apps[i].MaxMessages; refuse {
 						return errors.New("refused")
 					}

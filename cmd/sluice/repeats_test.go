@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// texts are the data of what a channel has, oldest first.
+// texts returns the data of the events of a channel, oldest first.
 func (r *rig) texts(channel string) (out []string) {
 	r.t.Helper()
 	for _, i := range r.history(channel) {
@@ -17,8 +17,9 @@ func (r *rig) texts(channel string) (out []string) {
 	return out
 }
 
-// TestTime03WhatWasRemovedAMomentAgoIsStoredAgain: the log knows the key of an event for two minutes, also of one that was
-// purged. What is imported or replayed again after that is there all the same, once and in order, with what came in addition.
+// TestTime03WhatWasRemovedAMomentAgoIsStoredAgain: the log remembers the key of an event for two minutes,
+// even after a purge. Events that are imported or replayed again after that are there all the same, once and
+// in order, together with new ones.
 func TestTime03WhatWasRemovedAMomentAgoIsStoredAgain(t *testing.T) {
 	onEachLog(t, func(t *testing.T, r *rig) {
 		want := func(when, channel string, from, to int) {
@@ -33,7 +34,7 @@ func TestTime03WhatWasRemovedAMomentAgoIsStoredAgain(t *testing.T) {
 		}
 		r.imports(linesOf("c", 11, 14))
 		for _, remove := range []string{"purge", "reset", "purge"} {
-			// More each time: what was there before stands between what was not.
+			// There are more each time: earlier events are among new ones.
 			r.succeed("", remove, "c", "--yes")
 			if said := r.imports(linesOf("c", 11, 29)); strings.Contains(said, "were there") {
 				t.Errorf("after a %s: %s", remove, said)

@@ -31,7 +31,7 @@ func onEachLog(t *testing.T, test func(*testing.T, *rig)) {
 	t.Run("redis", func(t *testing.T) { test(t, newRedisRig(t)) })
 }
 
-// store puts events straight into the log.
+// store publishes events directly to the log.
 func (r *rig) store(channel string, events ...*broker.Event) {
 	r.t.Helper()
 	for len(events) > 0 {
@@ -47,7 +47,7 @@ func (r *rig) store(channel string, events ...*broker.Event) {
 	}
 }
 
-// numbered are events that say which they are.
+// numbered returns n events with their numbers as data.
 func numbered(n int) []*broker.Event {
 	out := make([]*broker.Event, n)
 	for i := range out {
@@ -56,7 +56,7 @@ func numbered(n int) []*broker.Event {
 	return out
 }
 
-// odd are events with everything that an event may have.
+// odd returns events with everything that an event may have.
 func odd() []*broker.Event {
 	return []*broker.Event{
 		{Name: "plain", Data: []byte("no JSON, ü and \u2028 and \x00"), Origin: broker.OriginHTTP},
@@ -70,7 +70,7 @@ func odd() []*broker.Event {
 	}
 }
 
-// items reads lines of events as `--json` prints them.
+// items parses lines of events as `--json` prints them.
 func items(t testing.TB, lines string) (out []client.HistoryItem) {
 	t.Helper()
 	for line := range strings.Lines(lines) {
@@ -88,7 +88,7 @@ func (r *rig) history(channel string) []client.HistoryItem {
 	return items(r.t, r.succeed("", "history", channel, "--oldest", "--limit", "0", "--json"))
 }
 
-// rawPublish publishes as others may on NATS.
+// rawPublish publishes directly on NATS, as other publishers may.
 func (r *rig) rawPublish(channel, data string) {
 	r.t.Helper()
 	if _, err := jetStreamAt(r.t, r.nats).PublishMsg(r.t.Context(), &nats.Msg{Subject: "ch.app-id." + channel, Data: []byte(data)}); err != nil {
@@ -120,7 +120,7 @@ func TestTime03ReplayPrintsThePast(t *testing.T) {
 	})
 }
 
-// kept is what must survive a replay.
+// kept holds the parts of an event that must survive a replay.
 type kept struct {
 	Name, Data, Key string
 	Tags            string
@@ -142,7 +142,7 @@ func keptOf(i client.HistoryItem) kept {
 func TestTime03ReplayIntoAChannel(t *testing.T) {
 	onEachLog(t, func(t *testing.T, r *rig) {
 		events := odd()
-		events[2].Tags = map[string]string{"b": "2", "a": "1"} // An empty name of a tag is a raw publisher's.
+		events[2].Tags = map[string]string{"b": "2", "a": "1"} // a tag with an empty name is possible only for a raw publisher
 		r.store("c", events...)
 		r.store("c", numbered(35)...)
 		source := r.history("c")
@@ -183,7 +183,7 @@ func TestTime03ReplayIntoAChannel(t *testing.T) {
 		if len(ids) != len(source) || ids["mine"] {
 			t.Errorf("the ids are %v", ids)
 		}
-		// Again, and a part of it, and then more.
+		// The replay again, a part of it, and then more events.
 		if said := replay(); !strings.Contains(said, "43 of them were there already") {
 			t.Errorf("said %q", said)
 		}
@@ -203,7 +203,7 @@ func TestTime03ReplayIntoAChannel(t *testing.T) {
 	})
 }
 
-// TestTime03AConflationValueOverHTTP: what a replay carries, anybody may publish.
+// TestTime03AConflationValueOverHTTP: any publisher may set the conflation key that a replay carries.
 func TestTime03AConflationValueOverHTTP(t *testing.T) {
 	onEachLog(t, func(t *testing.T, r *rig) {
 		r.succeed("", "publish", "c", "x", "--conflation-key", "k 1")
@@ -233,8 +233,8 @@ func TestTime03ReplayLeavesOutWhatCannotBeDelivered(t *testing.T) {
 	}
 }
 
-// TestTime03CtrlCSaysWhereToGoOn: the command that is printed replays the rest, and with what
-// came out before it is everything once.
+// TestTime03CtrlCSaysWhereToGoOn: the printed command replays the rest. Together with the output before it,
+// every event comes once.
 func TestTime03CtrlCSaysWhereToGoOn(t *testing.T) {
 	for _, into := range []bool{false, true} {
 		t.Run(fmt.Sprintf("into a channel %t", into), func(t *testing.T) {
@@ -359,7 +359,7 @@ func TestTime03ReplaysThatMakeNoSense(t *testing.T) {
 	}
 }
 
-// TestTime03AReplayOnATerminal shows how far it is, and obeys nothing that others sent.
+// TestTime03AReplayOnATerminal: a replay shows its progress, and prints no control sequences of events.
 func TestTime03AReplayOnATerminal(t *testing.T) {
 	r := newRig(t)
 	r.rawPublish("c", "a\x1b[31mb\x1b]0;title\x07c\u202ed")
@@ -379,14 +379,14 @@ func TestTime03AReplayOnATerminal(t *testing.T) {
 	if rest := strings.ReplaceAll(got, "\r\x1b[K", ""); strings.ContainsAny(rest, "\x1b\x07\u202e") {
 		t.Errorf("something was obeyed: %q", got)
 	}
-	// Elsewhere there is no bar.
+	// Without a terminal there is no bar.
 	if _, out, said := execute(t, "", "replay", "c", "--speed", "max", "--url", r.url); strings.Contains(out+said, "[=") || strings.Contains(said, "\x1b") {
 		t.Errorf("said %q", said)
 	}
 }
 
-// TestTime03AReplayOutlivesOutages: the server is away again and again, in the middle of
-// requests as well, and the channel has each event once and in order.
+// TestTime03AReplayOutlivesOutages: the server is unavailable again and again, also within requests, and the
+// channel gets each event once and in order.
 func TestTime03AReplayOutlivesOutages(t *testing.T) {
 	t.Parallel()
 	onEachLog(t, func(t *testing.T, r *rig) {
@@ -405,7 +405,7 @@ func TestTime03AReplayOutlivesOutages(t *testing.T) {
 		c := start(t, strings.NewReader(""), "replay", "c", "--to-channel", "copy", "--speed", "max", "--url", g.URL)
 		status := c.wait()
 		for try := 0; status != exitOK && try < 20; try++ {
-			// What cannot even begin says so at once; it is begun again, as an operator would.
+			// A command that cannot begin fails at once; it is started again, as an operator would.
 			c = start(t, strings.NewReader(""), "replay", "c", "--to-channel", "copy", "--speed", "max", "--url", g.URL)
 			status = c.wait()
 		}
@@ -424,8 +424,8 @@ func TestTime03AReplayOutlivesOutages(t *testing.T) {
 	})
 }
 
-// TestTime03WhatIsMissingIsNoSuccess: events that were removed while the past was read are said, and the end is an error, whatever was done
-// with the others.
+// TestTime03WhatIsMissingIsNoSuccess: events that were removed while the history was read are reported, and
+// the exit status is an error, whatever was done with the other events.
 func TestTime03WhatIsMissingIsNoSuccess(t *testing.T) {
 	t.Parallel()
 	onEachLog(t, func(t *testing.T, r *rig) {
@@ -439,7 +439,7 @@ func TestTime03WhatIsMissingIsNoSuccess(t *testing.T) {
 				pages := 0
 				proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 					if strings.HasSuffix(q.URL.Path, "/channels/"+channel+"/history") {
-						// Two look for the ends, and one has the first events.
+						// Two requests look for the ends, and one gets the first events.
 						if pages++; pages == 4 && purged {
 							if status, _, said := execute(t, "", "purge", channel, "--before", fmt.Sprint(newest), "--yes", "--url", r.url); status != exitOK {
 								t.Errorf("status %d: %s", status, said)
@@ -458,8 +458,8 @@ func TestTime03WhatIsMissingIsNoSuccess(t *testing.T) {
 	})
 }
 
-// TestTime03ACopyKeepsTheBytesOfExtras, with their order and as they are written, as many as a server takes; the mark comes on top,
-// in the place of an older one.
+// TestTime03ACopyKeepsTheBytesOfExtras: extras keep their order and spelling, up to the largest size that a
+// server accepts. The replay mark is added, and replaces an older one.
 func TestTime03ACopyKeepsTheBytesOfExtras(t *testing.T) {
 	filled := func(text string) string {
 		return `{"headers":{"h":"` + strings.Repeat(text, (16384-20)/len(text)) + `"}}`
@@ -506,7 +506,7 @@ func TestTime03ACopyKeepsTheBytesOfExtras(t *testing.T) {
 	})
 }
 
-// TestAReplayThatIsStoppedBeforeItBeginsFails: nobody takes it for one that is through.
+// TestAReplayThatIsStoppedBeforeItBeginsFails: such a replay must not look complete.
 func TestAReplayThatIsStoppedBeforeItBeginsFails(t *testing.T) {
 	asked := make(chan struct{}, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

@@ -20,7 +20,7 @@ import (
 	"github.com/sluicehq/sluice/streams"
 )
 
-// retryRig reads a file again for a log that refuses to keep what some apps ask for.
+// retryRig reads a configuration again for a log that refuses the retention of some apps.
 type retryRig struct {
 	*reading
 	t        *testing.T
@@ -63,7 +63,7 @@ func (r *retryRig) write(text string) {
 	}
 }
 
-// One app that the log has no room for stops no other.
+// TestRetentionIsTakenAppByApp: an app whose retention the log refuses does not stop the others.
 func TestRetentionIsTakenAppByApp(t *testing.T) {
 	text := "mode: development\napps: [{id: aa, history_max_messages: %d}, {id: bb, history_max_messages: %d}, {id: cc}]\n"
 	r := newRetryRig(t, fmt.Sprintf(text, 10, 10))
@@ -82,7 +82,7 @@ func TestRetentionIsTakenAppByApp(t *testing.T) {
 	if n := strings.Count(r.written.String(), "could not be set"); n != 1 || r.attempts.Load() != 4 {
 		t.Errorf("it was said %d times of %d attempts:\n%s", n, r.attempts.Load(), r.written.String())
 	}
-	// What is taken back is made so again.
+	// A retention that was changed back is set again.
 	r.write(fmt.Sprintf(text, 10, 5))
 	r.again(t.Context(), false)
 	if w := r.pending(); len(w) == 0 {
@@ -95,7 +95,8 @@ func TestRetentionIsTakenAppByApp(t *testing.T) {
 	}
 }
 
-// A file with errors keeps nothing else from being tried again, and stays one with errors.
+// TestAFileWithErrorsStopsNoRetry: refused retention is tried again although the file has errors, and the
+// file stays one with errors.
 func TestAFileWithErrorsStopsNoRetry(t *testing.T) {
 	text := "mode: development\napps: [{id: aa, history_max_messages: %d}]\n"
 	r := newRetryRig(t, fmt.Sprintf(text, 10))

@@ -14,7 +14,8 @@ import (
 	"github.com/sluicehq/sluice/cmd/sluice/load"
 )
 
-// TestRun04BenchAgainstAServer runs each kind for a moment, as JSON and beside an earlier one.
+// TestRun04BenchAgainstAServer runs each kind for a moment, with a JSON result and a comparison with an
+// earlier one.
 func TestRun04BenchAgainstAServer(t *testing.T) {
 	r := newRig(t)
 	dir := t.TempDir()
@@ -54,7 +55,7 @@ func TestRun04BenchAgainstAServer(t *testing.T) {
 	}
 }
 
-// TestRun04BenchEndsWhenItIsTold, with the numbers so far and without a fault.
+// TestRun04BenchEndsWhenItIsTold: an interrupted bench ends with the numbers so far and without an error.
 func TestRun04BenchEndsWhenItIsTold(t *testing.T) {
 	asked := make(chan struct{}, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

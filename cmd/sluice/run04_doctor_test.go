@@ -19,7 +19,7 @@ import (
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
-// written is a configuration file that only its owner can read.
+// written writes a configuration file that only its owner can read.
 func written(t *testing.T, text string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "sluice.yaml")
@@ -29,7 +29,7 @@ func written(t *testing.T, text string) string {
 	return file
 }
 
-// diagnosed runs the doctor and reads what it found.
+// diagnosed runs the doctor and returns its status and report.
 func diagnosed(t *testing.T, args ...string) (int, doctor.Report) {
 	t.Helper()
 	status, out, errors := execute(t, "", append([]string{"doctor", "--json", "--connections", "10"}, args...)...)
@@ -56,7 +56,8 @@ func found(r doctor.Report, level doctor.Level, check, is string) bool {
 
 const doctorApp = "apps: [{id: a, key: k, secret: abcdefghijklmnopqrstuvwxyz, allowed_origins: [\"https://example.com\"]}]\n"
 
-// TestRun04DoctorFindsTheFaultsOfAConfiguration and ends with a status for scripts.
+// TestRun04DoctorFindsTheFaultsOfAConfiguration: the doctor finds faults of a configuration and ends with an
+// exit status for scripts.
 func TestRun04DoctorFindsTheFaultsOfAConfiguration(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	good := written(t, doctorApp+fmt.Sprintf("nats: {embedded: {port: 0, store_dir: %q}}\n", t.TempDir()))
@@ -92,7 +93,8 @@ func TestRun04DoctorFindsTheFaultsOfAConfiguration(t *testing.T) {
 	}
 }
 
-// TestDoctorFindsWhatTheStartWouldRefuse of the places that a configuration names, and says what helps.
+// TestDoctorFindsWhatTheStartWouldRefuse: the doctor finds unusable addresses and directories, and says what
+// helps.
 func TestDoctorFindsWhatTheStartWouldRefuse(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -128,7 +130,7 @@ func TestDoctorFindsWhatTheStartWouldRefuse(t *testing.T) {
 	}
 }
 
-// TestRun04DoctorLooksAtTheLog of a cluster that is there, one that is not, and Redis.
+// TestRun04DoctorLooksAtTheLog: the doctor examines a cluster, one that cannot be reached, and Redis.
 func TestRun04DoctorLooksAtTheLog(t *testing.T) {
 	rig := newRig(t)
 	status, r := diagnosed(t, "--config", written(t, doctorApp+"nats: {url: ["+rig.nats+"]}\n"))
@@ -150,8 +152,8 @@ func TestRun04DoctorLooksAtTheLog(t *testing.T) {
 	}
 }
 
-// TestRun04DoctorComesFromOutside to a public address, through proxies that do as they should
-// and that do not.
+// TestRun04DoctorComesFromOutside: the doctor examines a public address, through correct and through faulty
+// proxies.
 func TestRun04DoctorComesFromOutside(t *testing.T) {
 	rig := newRig(t)
 	file := written(t, "adapter: {driver: local}\napps: [{id: app-id, key: app-key, secret: abcdefghijklmnopqrstuvwxyz, allowed_origins: [\"https://example.com\"]}]\n")
@@ -178,7 +180,7 @@ func TestRun04DoctorComesFromOutside(t *testing.T) {
 	}
 }
 
-// TestRun04DoctorShowsWhatAProxySends, in place of the server.
+// TestRun04DoctorShowsWhatAProxySends: the doctor listens in place of the server.
 func TestRun04DoctorShowsWhatAProxySends(t *testing.T) {
 	file := written(t, doctorApp+"adapter: {driver: local}\ntrusted_proxies: [127.0.0.1]\n")
 	c := start(t, nil, "doctor", "--listen", "127.0.0.1:0", "--config", file)
@@ -210,7 +212,7 @@ func TestRun04DoctorShowsWhatAProxySends(t *testing.T) {
 	if status := c.wait(); status != exitErrors {
 		t.Errorf("status %d", status)
 	}
-	// With an address it asks by itself, and ends when that has arrived or not.
+	// With an address it sends the request itself, and ends when that has arrived or failed.
 	port := fmt.Sprint("127.0.0.1:", fault.Ports(t, 1)[0])
 	if status, r := diagnosed(t, "--listen", port, "--url", port, "--config", file); status != exitOK || !found(r, doctor.Fine, "WebSocket", "passed") || !found(r, doctor.Fine, "path", "") {
 		t.Errorf("its own: status %d, %+v", status, r)
@@ -222,7 +224,7 @@ func TestRun04DoctorShowsWhatAProxySends(t *testing.T) {
 	if status != exitFailure || !strings.Contains(said, "--listen, an address and a port") || strings.Contains(said, "Stop the server") {
 		t.Errorf("no address to listen on: status %d, %s", status, said)
 	}
-	// A password in the address is not shown, whichever command gets it.
+	// A password in an address is not shown, whichever command gets it.
 	for _, address := range []string{"u:hunter2@127.0.0.1:1", "http://u:hunter2@127.0.0.1:1/", "u:hunter2@127.0.0.1?x"} {
 		for _, args := range [][]string{
 			{"doctor", "--config", file}, {"doctor", "--config", file, "--listen", "127.0.0.1:0"}, {"health"}, {"publish", "a", "b"}, {"history", "a"}, {"bench", "publish", "--duration", "10ms"},

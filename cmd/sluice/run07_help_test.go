@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestRun07TypingMistakesAreAnswered names the command or flag that is meant, and keeps the
-// status of a command line that makes no sense.
+// TestRun07TypingMistakesAreAnswered: the answer names the command or flag that was probably meant, with the
+// exit status of a wrong command line.
 func TestRun07TypingMistakesAreAnswered(t *testing.T) {
 	for _, c := range []struct {
 		want string
@@ -67,8 +67,8 @@ func TestRun07TheVersionIsAFlagAsWell(t *testing.T) {
 	}
 }
 
-// TestRun07HelpFits reads the help of every command: no wider than what it is read on, with
-// sections and defaults where there are many flags.
+// TestRun07HelpFits: the help of every command is no wider than a terminal, and has sections and defaults
+// where there are many flags.
 func TestRun07HelpFits(t *testing.T) {
 	for _, c := range newRoot().Commands() {
 		status, out, _ := execute(t, "", c.Name(), "--help")
@@ -138,7 +138,7 @@ func TestRun07ShellsCompleteWords(t *testing.T) {
 	}
 }
 
-// TestRun07AnAddressNeedsNoScheme: a host and a port are http.
+// TestRun07AnAddressNeedsNoScheme: a host and a port mean http.
 func TestRun07AnAddressNeedsNoScheme(t *testing.T) {
 	r := newRig(t)
 	bare := strings.TrimPrefix(r.url, "http://")
@@ -166,7 +166,7 @@ func TestRun07AnAddressNeedsNoScheme(t *testing.T) {
 	}
 }
 
-// historyTime is when the newest event of a channel was stored.
+// historyTime returns when the newest event of a channel was stored.
 func historyTime(t *testing.T, r *rig, channel string) time.Time {
 	t.Helper()
 	var item struct {
@@ -178,12 +178,13 @@ func historyTime(t *testing.T, r *rig, channel string) time.Time {
 	return time.UnixMilli(item.At)
 }
 
-// full is an output like a disk without room.
+// full is an output like a disk without space.
 type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, unix.ENOSPC }
 
-// TestRun07WhatCannotBePrintedIsNoSuccess: a secret, a token or a configuration that nobody has got.
+// TestRun07WhatCannotBePrintedIsNoSuccess: a command fails if its output, such as a secret or a token, could
+// not be written.
 func TestRun07WhatCannotBePrintedIsNoSuccess(t *testing.T) {
 	r := newRig(t)
 	r.succeed("", "publish", "lobby", "x")

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/crypto/nacl/secretbox"
 )
 
-// TestRun07SubscribeToEveryKindOfChannel: members come and go, encrypted events are shown as they
-// were before, and an empty cache is told.
+// TestRun07SubscribeToEveryKindOfChannel: members joining and leaving are shown, encrypted events are
+// decrypted, and an empty cache is reported.
 func TestRun07SubscribeToEveryKindOfChannel(t *testing.T) {
 	r := newRig(t)
 	first := start(t, nil, "subscribe", "presence-room", "--url", r.url, "--user-id", "7", "--user-info", `{"name":"Ada"}`)

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// reports reads what publish --json prints.
+// reports parses the output of publish --json.
 func reports(t *testing.T, text string) (out []report) {
 	t.Helper()
 	for line := range strings.Lines(text) {
@@ -22,8 +22,8 @@ func reports(t *testing.T, text string) (out []report) {
 	return out
 }
 
-// TestRun07PublishSaysWhere: the places that publish prints are those of the history, and
-// what was stored before is told, over HTTP and straight to the log.
+// TestRun07PublishSaysWhere: the positions that publish prints are those of the history, and a duplicate is
+// reported, over HTTP and directly to the log.
 func TestRun07PublishSaysWhere(t *testing.T) {
 	for name, r := range map[string]*rig{"nats": newRig(t), "redis": newRedisRig(t)} {
 		t.Run(name, func(t *testing.T) {
@@ -61,8 +61,8 @@ func TestRun07PublishSaysWhere(t *testing.T) {
 	}
 }
 
-// TestRun07NothingWaitsInSilence: whoever sits at a terminal is told what is waited for, and
-// nobody else is.
+// TestRun07NothingWaitsInSilence: at a terminal the command says what it waits for, and elsewhere it does
+// not.
 func TestRun07NothingWaitsInSilence(t *testing.T) {
 	r := newRig(t)
 	null, err := os.Open(os.DevNull)

@@ -17,8 +17,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// TestRun07HealthAsksWhetherAServerIsReady finds the server in every way and says why one is
-// not ready.
+// TestRun07HealthAsksWhetherAServerIsReady: health finds the server however it is specified, and says why one
+// is not ready.
 func TestRun07HealthAsksWhetherAServerIsReady(t *testing.T) {
 	r := newRig(t)
 	file := r.configOf(t, "secret: app-secret")
@@ -89,7 +89,7 @@ func TestRun07HealthTellsWhyAServerIsNotReady(t *testing.T) {
 	}
 }
 
-// join subscribes somebody to a presence channel until the test ends.
+// join subscribes a user to a presence channel until the test ends.
 func (r *rig) join(user, channel string) {
 	r.t.Helper()
 	data := `{"user_id":"` + user + `"}`
@@ -105,7 +105,7 @@ func (r *rig) join(user, channel string) {
 	}
 }
 
-// TestRun07WhoIsWhere prints channels and users, and ends the connections of one.
+// TestRun07WhoIsWhere prints channels and users, and ends the connections of a user.
 func TestRun07WhoIsWhere(t *testing.T) {
 	r := newRig(t)
 	if _, _, said := execute(t, "", "channels", "--url", r.url); !strings.Contains(said, "0 channels with subscribers") {
@@ -120,7 +120,7 @@ func TestRun07WhoIsWhere(t *testing.T) {
 	c := start(t, nil, "subscribe", "lobby", "--url", r.url)
 	c.errors.await(t, "subscribed")
 	const all = "SUBSCRIPTIONS     USERS  CHANNEL\n            1         -  lobby\n            3         2  presence-room\n"
-	// The numbers are those of the table, which follows a moment behind.
+	// The numbers are those of the table, which lags a moment.
 	for end := time.Now().Add(patience); r.succeed("", "channels") != all && time.Now().Before(end); {
 	}
 	for _, c := range []struct {
@@ -155,7 +155,7 @@ func TestRun07WhoIsWhere(t *testing.T) {
 	}
 }
 
-// TestRun07AuthSigns makes signatures that servers accept, and none that they would not.
+// TestRun07AuthSigns: auth makes signatures that servers accept, and refuses others.
 func TestRun07AuthSigns(t *testing.T) {
 	key := []string{"--key", "k", "--secret", "s", "--socket-id", "12.34"}
 	sign := func(args ...string) (out authorization) {
@@ -207,8 +207,8 @@ func TestRun07AuthSigns(t *testing.T) {
 	}
 }
 
-// TestRun07InitWritesAConfiguration: what it writes is good as it is and with everything
-// that it offers, is nobody else's, and replaces nothing.
+// TestRun07InitWritesAConfiguration: the file is valid as it is and with every offered setting enabled, only
+// its owner can read it, and it replaces no file.
 func TestRun07InitWritesAConfiguration(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "it's.yaml")
 	status, out, errors := execute(t, "", "init", path)
@@ -231,7 +231,7 @@ func TestRun07InitWritesAConfiguration(t *testing.T) {
 	}
 	all := filepath.Join(t.TempDir(), "all.yaml")
 	offered := string(regexp.MustCompile(`(?m)^( *)#(  )?([a-z"-])|^( *)#(  +)([a-z"-])`).ReplaceAll(text, []byte("$1$2$3$4$5$6")))
-	// Files that are named must be there.
+	// Files that are named must exist.
 	pair := newPKI(t)
 	offered = strings.NewReplacer("/etc/sluice/tls.crt", pair.serverCert, "/etc/sluice/tls.key", pair.serverKey).Replace(offered)
 	if err := os.WriteFile(all, []byte(offered), 0o600); err != nil {

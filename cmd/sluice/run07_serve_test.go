@@ -10,7 +10,7 @@ import (
 	"github.com/sluicehq/sluice/configs"
 )
 
-// freePort listens where others find the port taken.
+// freePort listens on a port, which is then taken for others.
 func freePort(t *testing.T) (l net.Listener, port string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -22,7 +22,8 @@ func freePort(t *testing.T) (l net.Listener, port string) {
 	return l, port
 }
 
-// TestRun07AllPortsInUseAreNamed at once, whoever has them, and nothing else is touched.
+// TestRun07AllPortsInUseAreNamed: all taken ports are reported at once, whoever uses them, and nothing else
+// is touched.
 func TestRun07AllPortsInUseAreNamed(t *testing.T) {
 	_, metrics := freePort(t)
 	_, nats := freePort(t)
@@ -55,8 +56,8 @@ func TestRun07ASecondServerIsToldOfTheFirst(t *testing.T) {
 	}
 }
 
-// TestRun07TheFirstScreen says where the data is, who may publish and what to do next, to
-// people, and keeps out of a log that is for programs.
+// TestRun07TheFirstScreen: at a terminal the server says where the data is, who may publish and what to do
+// next. A JSON log has none of this.
 func TestRun07TheFirstScreen(t *testing.T) {
 	store := t.TempDir()
 	for _, c := range []struct {

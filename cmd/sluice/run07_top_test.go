@@ -26,8 +26,8 @@ func lookAt(t *testing.T, at time.Time, text string) look {
 	return look{at, families}
 }
 
-// TestRun07TopComparesTwoLooks: numbers are of now, rates of the time between, also when a
-// server was started anew.
+// TestRun07TopComparesTwoLooks: numbers are of the last scrape, rates of the time between two, also when a
+// server was restarted.
 func TestRun07TopComparesTwoLooks(t *testing.T) {
 	at := time.Now()
 	before := lookAt(t, at, `
@@ -79,7 +79,7 @@ x_delivery_seconds_count{app_id="a",port="1"} 1100
 	}
 }
 
-// TestRun07TopOfARunningServer as a table and as JSON, for scripts.
+// TestRun07TopOfARunningServer: top prints a table, and JSON for scripts.
 func TestRun07TopOfARunningServer(t *testing.T) {
 	s := start(t, nil, "--port", "0", "--metrics-port", "0", "--metrics-prefix", "sluice_", "--adapter-driver", "local", "--shutdown-drain-seconds", "0")
 	s.errors.await(t, "sluice is serving")
@@ -113,8 +113,8 @@ func TestRun07TopOfARunningServer(t *testing.T) {
 	s.wait()
 }
 
-// TestRun07TopDrawsAnew on a terminal, shows nothing that a terminal obeys but its own, and
-// goes on when a server was away.
+// TestRun07TopDrawsAnew: on a terminal top redraws its screen, prints no control sequences of others, and
+// goes on after an outage of the server.
 func TestRun07TopDrawsAnew(t *testing.T) {
 	looks := atomic.Int64{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

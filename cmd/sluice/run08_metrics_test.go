@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-// scrape reads the metrics of a server.
+// scrape returns the metrics of a server.
 func scrape(t *testing.T, address string) string {
 	t.Helper()
 	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
@@ -29,8 +29,8 @@ func scrape(t *testing.T, address string) string {
 	return string(text)
 }
 
-// TestRun08MetricsAreThereFromTheStart at 0, move with what happens, and the end of a server
-// says whom it sends away.
+// TestRun08MetricsAreThereFromTheStart: metrics begin at 0 and move with events, and a server that stops says
+// whom it disconnects.
 func TestRun08MetricsAreThereFromTheStart(t *testing.T) {
 	s := start(t, nil, "--port", "0", "--metrics-port", "0", "--metrics-prefix", "sluice_", "--adapter-driver", "local", "--shutdown-drain-seconds", "9")
 	s.errors.await(t, "sluice is serving")
@@ -69,7 +69,7 @@ func TestRun08MetricsAreThereFromTheStart(t *testing.T) {
 	watcher.errors.await(t, "subscribed")
 	awaitMetric(t, metrics, of("subscriptions", `app_id="app-id",`)+"} 4\n")
 	awaitMetric(t, metrics, of("presence_members", `app_id="app-id",`)+"} 2\n")
-	// What comes while a subscription begins may be read from the past, which is not timed.
+	// An event that comes while a subscription begins may be read from the history, which is not timed.
 	for delivered := of("delivery_seconds_count", `app_id="app-id",`) + "} 0\n"; ; {
 		r.succeed("", "publish", "lobby", "hello")
 		if !strings.Contains(scrape(t, metrics), delivered) {
@@ -90,7 +90,7 @@ func TestRun08MetricsAreThereFromTheStart(t *testing.T) {
 	}
 }
 
-// awaitMetric waits until the metrics have a line.
+// awaitMetric waits until the metrics contain a line.
 func awaitMetric(t *testing.T, address, want string) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -109,8 +109,8 @@ func awaitMetric(t *testing.T, address, want string) {
 	}
 }
 
-// TestRun08DurabilityIsAWord on the first screen, in readiness, in the log and in the printed
-// configuration.
+// TestRun08DurabilityIsAWord: the durability is shown on the first screen, in readiness, in the log and in
+// the printed configuration.
 func TestRun08DurabilityIsAWord(t *testing.T) {
 	for _, c := range []struct {
 		word, sentence string
@@ -145,7 +145,7 @@ func TestRun08DurabilityIsAWord(t *testing.T) {
 	}
 }
 
-// TestRun06NativeHistogramsAreServed to whoever asks for them, with the fixed buckets.
+// TestRun06NativeHistogramsAreServed: native histograms are served on request, with the classic buckets.
 func TestRun06NativeHistogramsAreServed(t *testing.T) {
 	s := start(t, nil, "--port", "0", "--metrics-port", "0", "--metrics-prefix", "sluice_", "--adapter-driver", "local", "--shutdown-drain-seconds", "0")
 	s.errors.await(t, "sluice is serving")

@@ -18,14 +18,14 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// clusterRig is a server that takes apps of the cluster over, without its sockets.
+// clusterRig is a server that adopts apps of the cluster, without its sockets.
 type clusterRig struct {
 	*testing.T
 	shelf  *shelf.Shelf
-	follow func() // has the follower read
+	follow func() // makes the follower read
 	*reading
 	file string
-	// broken is what the log answers.
+	// broken is the error that the log returns.
 	broken error
 }
 
@@ -76,7 +76,7 @@ func (r *clusterRig) write(text string) *configs.Config {
 	return c
 }
 
-// put writes an app past the command, which would refuse some, and has it taken over.
+// put stores an app without the checks of the command, and makes the server adopt it.
 func (r *clusterRig) put(id string, more map[string]any) {
 	r.Helper()
 	tree := map[string]any{"id": id, "key": "key-of-" + id, "secret": "a secret of " + id, "history_max_bytes": 1 << 30}
@@ -102,8 +102,8 @@ func (r *clusterRig) put(id string, more map[string]any) {
 
 func (r *clusterRig) says() string { return strings.Join(r.problems(), "\n") }
 
-// TestTrust03OneAppOfTheClusterStopsNoOther: an app that cannot stand beside the others is named and
-// refused alone, and neither the others nor the file wait for it.
+// TestTrust03OneAppOfTheClusterStopsNoOther: an app that is not valid beside the others is reported and
+// refused alone. Neither other apps nor the file wait for it.
 func TestTrust03OneAppOfTheClusterStopsNoOther(t *testing.T) {
 	const base = "mode: production\nhost: 0.0.0.0\nnats.embedded.max_store: 4328521728\napps: []\napps_encryption_key: a-key-for-the-apps-of-the-cluster-in-tests\n"
 	for name, bad := range map[string]map[string]any{
@@ -135,7 +135,7 @@ func TestTrust03OneAppOfTheClusterStopsNoOther(t *testing.T) {
 			if r.apps.ByID("bad") == nil || r.says() != "" {
 				t.Errorf("mended, and readiness says %q", r.says())
 			}
-			// One that is in use stays what it was.
+			// An app in use keeps its settings.
 			r.put("bad", bad)
 			if a := r.apps.ByID("bad"); a == nil || a.Secret != "a secret of bad" || !strings.Contains(r.says(), "the app bad of the cluster cannot be used") {
 				t.Errorf("an app in use is %+v, and readiness says %q", a, r.says())
@@ -144,7 +144,8 @@ func TestTrust03OneAppOfTheClusterStopsNoOther(t *testing.T) {
 	}
 }
 
-// TestTrust03RoomThatIsGivenBackIsUsed: the log of an app shrinks after the apps were taken over.
+// TestTrust03RoomThatIsGivenBackIsUsed: the log of an app shrinks after the apps were adopted, and a refused
+// app gets the room.
 func TestTrust03RoomThatIsGivenBackIsUsed(t *testing.T) {
 	r := newClusterRig(t, "mode: production\nhost: 127.0.0.1\nnats.embedded.max_store: 4328521728\napps: []\napps_encryption_key: a-key-for-the-apps-of-the-cluster-in-tests\n")
 	r.put("ok", map[string]any{"history_max_bytes": 3 << 30})
@@ -158,7 +159,7 @@ func TestTrust03RoomThatIsGivenBackIsUsed(t *testing.T) {
 	}
 }
 
-// TestTrust03AppsThatWaitAreInReadiness: whatever keeps all changes from being put in force is said and
+// TestTrust03AppsThatWaitAreInReadiness: an error that keeps all changes from being adopted is reported and
 // counted until it is over.
 func TestTrust03AppsThatWaitAreInReadiness(t *testing.T) {
 	r := newClusterRig(t, "mode: production\nhost: 127.0.0.1\napps: []\napps_encryption_key: a-key-for-the-apps-of-the-cluster-in-tests\n")

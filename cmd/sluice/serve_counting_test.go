@@ -12,8 +12,8 @@ import (
 	"github.com/sluicehq/sluice/configs"
 )
 
-// TestALogThatCountsCanDoTheRest: a node gets a log that can do all that the log of the configuration can, whether its
-// events are counted for the cluster or not. What is missing is not noticed before somebody asks for it.
+// TestALogThatCountsCanDoTheRest: a node gets a log with every optional ability of the configured log,
+// whether events are counted for the cluster or not. A missing ability would be noticed only when it is used.
 func TestALogThatCountsCanDoTheRest(t *testing.T) {
 	abilities := []reflect.Type{
 		reflect.TypeFor[broker.Caster](), reflect.TypeFor[broker.Eraser](), reflect.TypeFor[broker.Listing](), reflect.TypeFor[broker.Ranking](),

@@ -9,8 +9,8 @@ import (
 	"github.com/sluicehq/sluice/configs"
 )
 
-// TestWhatTheCheckLetsThroughHasRoom: a log of the least size that the check of the configuration takes has room
-// for all streams, and one byte less is refused with the key and what is needed.
+// TestWhatTheCheckLetsThroughHasRoom: a log of the least size that the configuration check accepts has room
+// for all streams. One byte less is refused with the key and the needed size.
 func TestWhatTheCheckLetsThroughHasRoom(t *testing.T) {
 	hooks := func(n int) string {
 		var all []string

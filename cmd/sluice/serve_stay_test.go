@@ -10,8 +10,8 @@ import (
 	"github.com/sluicehq/sluice/configs"
 )
 
-// TestWS26AServerStaysForASecond: the only server is there for clients that come back at once, see docs/operations.md,
-// and not for much longer, as the next one waits for its port.
+// TestWS26AServerStaysForASecond: the only server waits for clients that reconnect at once, see
+// docs/operations.md, but not much longer, since the next server waits for its port.
 func TestWS26AServerStaysForASecond(t *testing.T) {
 	c, err := configs.Load(configs.Sources{File: writeFile(t, "c.yaml", "apps: [{id: a, key: k, secret: s}]\n")})
 	if err != nil {

@@ -22,8 +22,8 @@ import (
 	"github.com/sluicehq/sluice/streams/embedded"
 )
 
-// TestWeeks01AStartThatCannotProvisionKeepsItsServer: what is wrong in an embedded server is
-// mended with the nats command, for which the server must be there.
+// TestWeeks01AStartThatCannotProvisionKeepsItsServer: a fault in the embedded server is repaired with the
+// nats command, for which the server must be running.
 func TestWeeks01AStartThatCannotProvisionKeepsItsServer(t *testing.T) {
 	for name, make := range map[string]func(ctx context.Context, js jetstream.JetStream) (string, error){
 		"a sealed log": func(ctx context.Context, js jetstream.JetStream) (string, error) {
@@ -58,7 +58,7 @@ apps: [{id: one, key: k, secret: s}]
 				status, text := ask(t, http, "/ready")
 				return status == 503 && strings.Contains(text, stream[3:]) && strings.Contains(text, "nats.prefix")
 			})
-			// Whoever asks for the configuration to be read again must not end it.
+			// A request to reload the configuration must not end it.
 			if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 				t.Fatal(err)
 			}
@@ -82,8 +82,9 @@ apps: [{id: one, key: k, secret: s}]
 	}
 }
 
-// TestAStartThatWaitsAnswersOverTLS: while the log is mended, the main port speaks TLS with the certificate of the
-// configuration or of an authority, whose challenges are answered, and the port for plain HTTP answers as well.
+// TestAStartThatWaitsAnswersOverTLS: while the log is being repaired, the main port speaks TLS with the
+// configured certificate or one of an ACME authority, whose challenges are answered, and the plain HTTP port
+// answers as well.
 func TestAStartThatWaitsAnswersOverTLS(t *testing.T) {
 	sealed := func(ctx context.Context, js jetstream.JetStream) (string, error) {
 		c := jetstream.StreamConfig{Name: "CH_one", Subjects: []string{"ch.one.>"}}
@@ -158,7 +159,7 @@ apps: [{id: one, key: k, secret: s}]
 	}
 }
 
-// prepare makes a store with a stream.
+// prepare creates a store with a stream.
 func prepare(t *testing.T, dir string, make func(context.Context, jetstream.JetStream) (string, error)) string {
 	t.Helper()
 	s, err := embedded.Start(t.Context(), embedded.Options{Host: "127.0.0.1", Port: -1, StoreDir: dir})
@@ -196,7 +197,7 @@ func matched(t *testing.T, text, pattern string) string {
 	return found[1]
 }
 
-// ask returns the status of an answer and its text, or 0 and why there is none.
+// ask returns the status and the text of a response, or 0 and the error.
 func ask(t *testing.T, address, path string) (int, string) {
 	t.Helper()
 	return askWith(t, &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}, "http://"+address+path)

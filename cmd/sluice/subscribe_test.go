@@ -22,7 +22,7 @@ type wire struct {
 
 	mu    sync.Mutex
 	conns []net.Conn
-	// off is held while nobody comes through.
+	// off is held while the network is cut.
 	off sync.Mutex
 }
 
@@ -74,8 +74,8 @@ func (w *wire) cut() {
 	w.conns = nil
 }
 
-// A connection that is lost costs no event, and where it does the command says so, with
-// numbers.
+// TestTime05SubscribeTellsWhatWasMissed: a lost connection costs no event. If it does, the command says so,
+// with numbers.
 func TestTime05SubscribeTellsWhatWasMissed(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -118,7 +118,7 @@ func TestTime05SubscribeTellsWhatWasMissed(t *testing.T) {
 				cmd.errors.await(t, want)
 			}
 			if c.misses {
-				// What is told on the way back does not wait for the subscription everywhere.
+				// The report after a reconnect does not wait for the subscription in every case.
 				for len(cmd.status) == 0 && !strings.Contains(cmd.out.String(), "after") {
 					r.succeed("", "publish", channel, "after")
 				}
@@ -138,7 +138,7 @@ func TestTime05SubscribeTellsWhatWasMissed(t *testing.T) {
 	}
 }
 
-// A subscription may begin with a part of the past.
+// TestTime05SubscribeBeginsWithThePast: a subscription may begin with a rewind or a snapshot.
 func TestTime05SubscribeBeginsWithThePast(t *testing.T) {
 	r := newRig(t)
 	for i := range 6 {
@@ -163,7 +163,7 @@ func TestTime05SubscribeBeginsWithThePast(t *testing.T) {
 		if got := strings.Count(cmd.out.String(), "\n"); got != len(c.want) {
 			t.Errorf("%v: %d events:\n%s", c.args, got, cmd.out)
 		}
-		// Who has enough is told nothing more behind the sum.
+		// A command that has enough events prints nothing after the summary.
 		_, _, said := execute(t, "", append([]string{"subscribe", "past", "--count", fmt.Sprint(len(c.want)), "--url", r.url}, c.args...)...)
 		if lines := strings.Split(said, "\n"); len(lines) < 3 || !strings.HasPrefix(lines[len(lines)-3], fmt.Sprint(len(c.want), " events in ")) {
 			t.Errorf("%v: said %s", c.args, said)
@@ -171,7 +171,7 @@ func TestTime05SubscribeBeginsWithThePast(t *testing.T) {
 	}
 }
 
-// older is a server that offers nothing but the first dialect.
+// older is a server that supports only V1.
 type older struct{ gws.BuiltinEventHandler }
 
 func (older) OnMessage(c *gws.Conn, m *gws.Message) {
@@ -208,7 +208,8 @@ func TestTime05SubscribeSpeaksWhatTheServerOffers(t *testing.T) {
 	}
 }
 
-// One event for two channels is one line for each, whatever id its publisher chose.
+// TestTime05SubscribePrintsWhatEachChannelGets: an event for two channels gives one line for each, whatever
+// id its publisher chose.
 func TestTime05SubscribePrintsWhatEachChannelGets(t *testing.T) {
 	r := newRig(t)
 	api, err := client.NewSigned(client.SignedOptions{URL: r.url, AppID: "app-id", Key: "app-key", Secret: "app-secret"})
@@ -221,7 +222,7 @@ func TestTime05SubscribePrintsWhatEachChannelGets(t *testing.T) {
 		for n := range 3 {
 			p := client.Publish{Name: "e", Channels: []string{"a", "b"}, Data: fmt.Sprint("text ", n), MessageID: fmt.Sprint(protocol, n)}
 			if n == 2 {
-				p.MessageID = "" // It ends what is looked at.
+				p.MessageID = "" // it ends the output under test
 			}
 			if err := api.Publish(t.Context(), p); err != nil {
 				t.Fatal(err)
@@ -238,7 +239,7 @@ func TestTime05SubscribePrintsWhatEachChannelGets(t *testing.T) {
 	}
 }
 
-// crowded answers each subscription behind more events of the one before than a client keeps.
+// crowded answers each subscription only after more events of the previous one than a client buffers.
 type crowded struct{ gws.BuiltinEventHandler }
 
 const crowd = 1000
@@ -256,7 +257,8 @@ func (crowded) OnMessage(c *gws.Conn, m *gws.Message) {
 	}
 }
 
-// The answer to the second subscription is behind events that somebody has to take.
+// TestTime05SubscribeToMoreThanOneBusyChannel: the answer to the second subscription comes after events that
+// must be consumed first.
 func TestTime05SubscribeToMoreThanOneBusyChannel(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, err := gws.NewUpgrader(crowded{}, nil).Upgrade(w, r)
@@ -274,7 +276,7 @@ func TestTime05SubscribeToMoreThanOneBusyChannel(t *testing.T) {
 	if !strings.Contains(errors, fmt.Sprint(2*crowd, " events")) {
 		t.Error(errors)
 	}
-	// Whoever has enough does not wait for the rest.
+	// A command that has enough events does not wait for the rest.
 	status, out, errors = execute(t, "", "subscribe", "a", "b", "c", "-n", "3", "--protocol", "1", "--url", server.URL)
 	if n := strings.Count(out, "one of"); status != exitOK || n != 3 {
 		t.Errorf("status %d, %d events: %s", status, n, errors)

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// noticed is a supervisor that hears what it is told.
+// noticed acts as a supervisor; next returns its next notification.
 func noticed(t *testing.T) (next func() string) {
 	t.Helper()
 	at := &net.UnixAddr{Name: filepath.Join(t.TempDir(), "n"), Net: "unixgram"}
@@ -35,7 +35,8 @@ func noticed(t *testing.T) (next func() string) {
 	}
 }
 
-// The watchdog asks what looks at the log, and not a page that is not there.
+// TestTheWatchdogAsksBelowThePrefixOfPaths: the watchdog requests readiness below the path prefix, and not a
+// page that does not exist.
 func TestTheWatchdogAsksBelowThePrefixOfPaths(t *testing.T) {
 	for _, prefix := range []string{"", "/ws", "/a/b"} {
 		next, asked, end := noticed(t), make(chan string, 1), make(chan struct{})

@@ -44,7 +44,7 @@ func TestTelemetryOfThisMachine(t *testing.T) {
 		if len(f.data) < 300 || len(f.data) > 4000 {
 			t.Errorf("message of %s has %d bytes", f.device, len(f.data))
 		}
-		// Members that moved about would make deltas useless. Lists may grow.
+		// Members that move would make deltas useless. Lists may grow.
 		if before, ok := shapes[f.device]; ok && f.event != "processes" && f.event != "cpu" {
 			if diff := cmp.Diff(before, shape(f.data)); diff != "" {
 				t.Errorf("the members of %s changed (-first +second):\n%s", f.device, diff)
@@ -60,7 +60,7 @@ func TestTelemetryOfThisMachine(t *testing.T) {
 
 var values = regexp.MustCompile(`:("[^"]*"|[-+.0-9eE]+)`)
 
-// shape is a message without its values.
+// shape returns a message without its values.
 func shape(data []byte) string {
 	return strings.ReplaceAll(values.ReplaceAllString(string(data), ""), ",", "\n")
 }

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestTime03ReplayDoesNotDrift: every waiter is late by something, and after ten minutes the
-// last event is late by no more than that.
+// TestTime03ReplayDoesNotDrift: every timer is late by a little, and after ten minutes the last event is late
+// by no more than that.
 func TestTime03ReplayDoesNotDrift(t *testing.T) {
 	for _, speed := range []float64{0.01, 1, 10, 1000} {
 		random := rand.New(rand.NewPCG(7, 7))
@@ -20,19 +20,19 @@ func TestTime03ReplayDoesNotDrift(t *testing.T) {
 		for range 60_000 {
 			due := pace.due(stored, now)
 			if due.After(now) {
-				now = due.Add(time.Duration(random.IntN(int(3 * time.Millisecond)))) // what a timer is late by
+				now = due.Add(time.Duration(random.IntN(int(3 * time.Millisecond)))) // the lateness of a timer
 			}
 			if late := now.Sub(start.Add(time.Duration(float64(stored.Sub(first)) / speed))); late < 0 || late > 3*time.Millisecond {
 				t.Fatalf("speed %v: an event is %v late", speed, late)
 			}
-			// No two are so close that the lateness of one makes the other one late.
+			// No two events are so close that the lateness of one makes the other late.
 			stored = stored.Add(time.Duration(float64(10*time.Millisecond) * speed))
 		}
 	}
 }
 
-// TestTime03ReplayCatchesUp: after a stop, as when the terminal was suspended, what has become
-// due comes at once and what has not keeps its time.
+// TestTime03ReplayCatchesUp: after a pause, as when the terminal was suspended, overdue events come at once
+// and later ones keep their time.
 func TestTime03ReplayCatchesUp(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	start := now
@@ -45,7 +45,7 @@ func TestTime03ReplayCatchesUp(t *testing.T) {
 	}
 }
 
-// TestTime03ReplayOfAClockThatWentBack: order is kept and nothing waits for the past.
+// TestTime03ReplayOfAClockThatWentBack: the order is kept and no event waits for a time in the past.
 func TestTime03ReplayOfAClockThatWentBack(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	pace := &tempo{speed: 1}

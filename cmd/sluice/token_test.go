@@ -17,8 +17,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/stream"
 )
 
-// TestTime04Token: the address that is printed is signed as the documents say, and opens the
-// channels for as long as was asked for.
+// TestTime04Token: the printed address is signed as documented, and opens the channels for the requested
+// time.
 func TestTime04Token(t *testing.T) {
 	r := newRig(t)
 	out := r.succeed("", "token", "private-a;b", "news", "--for", "10m")
@@ -60,8 +60,8 @@ func TestTime04Token(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
-// TestTime15TokenPrintsWhatTheServerTakes: an address that the server would refuse is not printed,
-// whatever is wrong with it, and the longest ones are good.
+// TestTime15TokenPrintsWhatTheServerTakes: an address that the server would refuse is not printed, whatever
+// is wrong with it, and the longest valid ones are.
 func TestTime15TokenPrintsWhatTheServerTakes(t *testing.T) {
 	r := newRig(t)
 	at := func(url string, args ...string) string {

@@ -11,7 +11,7 @@ import (
 	"github.com/sluicehq/sluice/configs"
 )
 
-// openTo are the findings of the doctor that name a path as one that others may read or write.
+// openTo returns the findings of the doctor that others may read or write a path.
 func openTo(t *testing.T, file string, environ []string, path string) (out []string) {
 	t.Helper()
 	c, err := configs.Load(configs.Sources{File: file, Environ: environ})
@@ -26,7 +26,8 @@ func openTo(t *testing.T, file string, environ []string, path string) (out []str
 	return out
 }
 
-// TestTrust08TheDoctorLooksAtEverySecretFile: whichever key names it, and those that a server writes.
+// TestTrust08TheDoctorLooksAtEverySecretFile: the doctor examines the secret files of every key, and those
+// that a server writes.
 func TestTrust08TheDoctorLooksAtEverySecretFile(t *testing.T) {
 	const app = "apps: [{id: a, key: the-key-of-a, secret: env-only-secret-of-a}]\n"
 	for name, text := range map[string]string{
@@ -75,7 +76,7 @@ func TestTrust08TheDoctorLooksAtEverySecretFile(t *testing.T) {
 	}
 }
 
-// place writes a file, unless there is no content, and sets its mode, unless that is 0.
+// place writes a file, unless content is empty, and sets its mode, unless that is 0.
 func place(t *testing.T, path, content string, mode os.FileMode) {
 	t.Helper()
 	if content != "" {
@@ -90,7 +91,8 @@ func place(t *testing.T, path, content string, mode os.FileMode) {
 	}
 }
 
-// TestTrust08TheDoctorFindsEverySecretInTheConfiguration that everybody may write.
+// TestTrust08TheDoctorFindsEverySecretInTheConfiguration: the doctor reports a configuration file that
+// contains a secret and that everybody may write.
 func TestTrust08TheDoctorFindsEverySecretInTheConfiguration(t *testing.T) {
 	const apps = "apps: [{id: a, key: k, secret: \"${THE_SECRET}\"}]\n"
 	for name, c := range map[string]struct {

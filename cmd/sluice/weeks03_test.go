@@ -49,8 +49,8 @@ func await(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// changed starts a server again with another configuration. A reload would do as well, but
-// the server races with itself in it.
+// changed restarts a NATS server with another configuration. A reload would do as well, but has a data race
+// in the server.
 func changed(t *testing.T, s *server.Server, config string) {
 	t.Helper()
 	v, err := s.Varz(nil)
@@ -62,8 +62,8 @@ func changed(t *testing.T, s *server.Server, config string) {
 	startNATS(t, config, true, v.Port, filepath.Dir(v.JetStream.Config.StoreDir))
 }
 
-// A file with a certificate, a key or a secret may be exchanged while a gateway runs.
-// Until it is, readiness names the cause for each connection and the log counts.
+// TestWeeks03FilesThatChange: a certificate, a key or a secret in a file may be replaced while a gateway
+// runs. Until then, readiness names the cause for each connection and the log counts.
 func TestWeeks03FilesThatChange(t *testing.T) {
 	t.Parallel()
 	_, oneKey, oneSeed := pair(t, nkeys.CreateUser)
@@ -157,14 +157,14 @@ func TestWeeks03FilesThatChange(t *testing.T) {
 	}
 }
 
-// A JetStream that is never there is named, after the time to wait for it.
+// TestWeeks02JetStreamThatIsNotThere: a missing JetStream is reported, after the time to wait for it.
 func TestWeeks02JetStreamThatIsNotThere(t *testing.T) {
 	t.Parallel()
 	s := runNATS(t, "", false)
 	for line, want := range map[string]string{"replicas: 1": "JetStream of the NATS server", "domain: hub": `the JetStream domain "hub"`} {
 		var err error
 		begun := time.Now()
-		// On a busy machine a second may pass before the server has said that.
+		// On a busy machine a second may pass before the server has said so.
 		for _, timeout := range []string{"1s", "10s", "1m"} {
 			if _, err = open(t, configured(t, s.ClientURL(), line, "start_timeout: "+timeout)); err == nil || strings.Contains(err.Error(), want) {
 				break
@@ -180,7 +180,8 @@ func TestWeeks02JetStreamThatIsNotThere(t *testing.T) {
 	}
 }
 
-// A gateway that starts before its leaf node is connected waits for it.
+// TestWeeks02LeafNodeThatIsNotConnectedYet: a gateway that starts before its leaf node is connected waits for
+// it.
 func TestWeeks02LeafNodeThatIsNotConnectedYet(t *testing.T) {
 	t.Parallel()
 	port := fault.Ports(t, 1)[0]
@@ -195,7 +196,7 @@ func TestWeeks02LeafNodeThatIsNotConnectedYet(t *testing.T) {
 		l, err := open(t, config)
 		done <- opened{l, err}
 	}()
-	// The gateway is there, and asks in vain.
+	// The gateway is connected, and its requests fail.
 	await(t, "the gateway is connected", func() bool { return leaf.NumClients() >= 3 })
 	natsServer(t, fmt.Sprintf("jetstream {domain: hub}\nleafnodes {listen: \"127.0.0.1:%d\"}", port))
 	o := <-done

@@ -25,7 +25,7 @@ func writeFile(t *testing.T, name, content string) string {
 	return path
 }
 
-// configOf is a configuration of the rig's server with an app beside its own.
+// configOf writes a configuration of the rig's server with an app beside its own.
 func (r *rig) configOf(t *testing.T, more string) string {
 	t.Helper()
 	u, err := url.Parse(r.url)
@@ -36,8 +36,8 @@ func (r *rig) configOf(t *testing.T, more string) string {
 		u.Port(), r.nats, more))
 }
 
-// TestWeeks23ClientCommandsReadWhatIsConfigured runs each of them with the address, the
-// app, the key and the secret from everywhere but the command line.
+// TestWeeks23ClientCommandsReadWhatIsConfigured runs each client command with address, app, key and secret
+// from every source except the command line.
 func TestWeeks23ClientCommandsReadWhatIsConfigured(t *testing.T) {
 	r := newRig(t)
 	secret := writeFile(t, "secret", "app-secret\n")
@@ -116,8 +116,8 @@ func TestWeeks23ClientCommandsReadWhatIsConfigured(t *testing.T) {
 	}
 }
 
-// TestWeeks22WhatCannotBeDeliveredIsNotStored publishes what would become something else
-// on the way, or be stored for nobody.
+// TestWeeks22WhatCannotBeDeliveredIsNotStored publishes data and names that would be changed on the way, or
+// could never be delivered.
 func TestWeeks22WhatCannotBeDeliveredIsNotStored(t *testing.T) {
 	r := newRig(t)
 	bytes := writeFile(t, "bytes", "a\xff\xfeb")
@@ -158,8 +158,8 @@ func TestWeeks22WhatCannotBeDeliveredIsNotStored(t *testing.T) {
 	}
 }
 
-// terminal is a pair of ends: what is written to the second can be read from the first as
-// a person would see it.
+// terminal returns the two ends of a pseudo-terminal: what is written to tty can be read from seen as a
+// person would see it.
 func terminal(t *testing.T) (seen, tty *os.File) {
 	t.Helper()
 	seen, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
@@ -181,7 +181,7 @@ func terminal(t *testing.T) (seen, tty *os.File) {
 	return seen, tty
 }
 
-// TestWeeks23ATerminalIsNotObeyed prints what others sent to a terminal and to a pipe.
+// TestWeeks23ATerminalIsNotObeyed prints events with control sequences to a terminal and to a pipe.
 func TestWeeks23ATerminalIsNotObeyed(t *testing.T) {
 	r := newRig(t)
 	const evil = "a\x1b[31mb\x1b]0;title\x07c\x7fd\u009b2Je\u202ef\u2066g\x00h\rü 👩‍👩‍👧"
@@ -193,7 +193,7 @@ func TestWeeks23ATerminalIsNotObeyed(t *testing.T) {
 		seen, tty := terminal(t)
 		text := make(chan string)
 		go func() {
-			all, _ := io.ReadAll(seen) // Ends with an error when the other end is closed.
+			all, _ := io.ReadAll(seen) // ends with an error when the other end is closed
 			text <- string(all)
 		}()
 		ended := make(chan int)
@@ -255,8 +255,8 @@ func TestWeeks09AnyFreePortOfTheEmbeddedServer(t *testing.T) {
 	}
 }
 
-// TestWeeks11HistoryTellsWhyAnEventIsSkipped: what a raw publisher stored and nobody is given
-// stands there with its reason.
+// TestWeeks11HistoryTellsWhyAnEventIsSkipped: an event of a raw publisher that cannot be delivered is listed
+// with the reason.
 func TestWeeks11HistoryTellsWhyAnEventIsSkipped(t *testing.T) {
 	r := newRig(t)
 	for _, m := range []*nats.Msg{

@@ -13,7 +13,7 @@ import (
 	"github.com/sluicehq/sluice/configs"
 )
 
-// everyCommand calls each with all commands, whatever they are below, and what is typed for them.
+// everyCommand calls each with every command and the words that select it.
 func everyCommand(each func(c *cobra.Command, path []string)) {
 	var walk func(c *cobra.Command, path []string)
 	walk = func(c *cobra.Command, path []string) {
@@ -28,8 +28,8 @@ func everyCommand(each func(c *cobra.Command, path []string)) {
 // named finds command lines of this program in a text.
 var named = regexp.MustCompile(`(?:^|[^/\w."=-])sluice ((?:[a-z]+ ?)+)`)
 
-// TestEveryTextNamesWholeCommands: what a command says of itself or of others, in its help, its manual page and its
-// complaints, can be typed as it stands. "sluice set ID" was said of "sluice app set ID".
+// TestEveryTextNamesWholeCommands: command lines in help, manual pages and error messages can be typed as
+// they are. Before, "sluice set ID" was written for "sluice app set ID".
 func TestEveryTextNamesWholeCommands(t *testing.T) {
 	pages := t.TempDir()
 	if status, _, said := execute(t, "", "man", pages); status != exitOK {
@@ -86,7 +86,7 @@ func TestEveryTextNamesWholeCommands(t *testing.T) {
 	}
 }
 
-// TestEveryFlagSaysWhatItTakes: a word in backquotes is what help shows as the value of a flag, so it has to be one.
+// TestEveryFlagSaysWhatItTakes: help shows a word in backquotes as the value of a flag, so it has to be one.
 func TestEveryFlagSaysWhatItTakes(t *testing.T) {
 	kinds := regexp.MustCompile(`^(|string|int|uint|float|duration|text|path|list|stringArray|stringToString|[A-Z]+(=[A-Z]+)?)$`)
 	everyCommand(func(c *cobra.Command, path []string) {
@@ -98,8 +98,8 @@ func TestEveryFlagSaysWhatItTakes(t *testing.T) {
 	})
 }
 
-// TestEveryFlagSaysWhatItMustBe: a value of another kind is refused with the name of the flag, the value and what it
-// must be, in no words of the library that reads it.
+// TestEveryFlagSaysWhatItMustBe: a value of a wrong kind is refused with the flag, the value and the wanted
+// kind, and without words of the parsing library.
 func TestEveryFlagSaysWhatItMustBe(t *testing.T) {
 	theirs := regexp.MustCompile(`strconv|time: |parsing|invalid |syntax|goroutine`)
 	flags := 0
@@ -111,7 +111,7 @@ func TestEveryFlagSaysWhatItMustBe(t *testing.T) {
 				return
 			}
 			if _, setting := f.Annotations[configs.FlagSection]; setting || f.Name == "help" || f.Name == "version" {
-				return // Settings are read together, with words of their own.
+				return // settings are read together, with their own messages
 			}
 			flags++
 			status, out, said := execute(t, "", append(path[:len(path):len(path)], "--"+f.Name+"=odd")...)
@@ -126,7 +126,7 @@ func TestEveryFlagSaysWhatItMustBe(t *testing.T) {
 	}
 }
 
-// TestSenselessCommandLines: what makes no sense is refused before anything is done for it.
+// TestSenselessCommandLines: a senseless command line is refused before any work is done.
 func TestSenselessCommandLines(t *testing.T) {
 	for _, c := range []struct {
 		status int
@@ -148,7 +148,7 @@ func TestSenselessCommandLines(t *testing.T) {
 			t.Errorf("%v: status %d, %q %q, want %q", c.args, status, out, said, c.want)
 		}
 	}
-	// Looking whether a result can be written leaves what is there as it is.
+	// Checking whether a result can be written leaves an existing file unchanged.
 	before, none := writeFile(t, "before.json", "kept"), filepath.Join(t.TempDir(), "none.json")
 	for _, path := range []string{before, none, "-", ""} {
 		if err := (&benchOptions{result: path}).writable(); err != nil {
@@ -161,7 +161,8 @@ func TestSenselessCommandLines(t *testing.T) {
 	}
 }
 
-// TestTheCommandThatGoesOnIsTypedLikeTheOneThatStopped: the program may be found where it was, and nowhere else.
+// TestTheCommandThatGoesOnIsTypedLikeTheOneThatStopped: the printed command uses the path by which the
+// program was started.
 func TestTheCommandThatGoesOnIsTypedLikeTheOneThatStopped(t *testing.T) {
 	was := os.Args[0]
 	defer func() { os.Args[0] = was }()

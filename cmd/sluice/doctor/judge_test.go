@@ -23,8 +23,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// expect looks for a finding by level, check and a part of what it says; an empty check means
-// that nothing is wrong. Whatever is wrong and not a note says what to do.
+// expect looks for a finding by level, check and a part of its text. An empty check means that nothing is
+// wrong. Every warning and error must say what to do.
 func expect(t *testing.T, name string, got []Finding, level Level, check, is string) {
 	t.Helper()
 	found := check == ""
@@ -297,7 +297,7 @@ func TestRun04Data(t *testing.T) {
 	}
 }
 
-// TestRun04DataIsReadWithoutATrace of the looking.
+// TestRun04DataIsReadWithoutATrace: examining a data directory leaves no trace.
 func TestRun04DataIsReadWithoutATrace(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "x"), make([]byte, 1000), 0o600); err != nil {

@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// options are those of a short run.
+// options returns the options of a short run.
 func options(kind Kind, target Target) Options {
 	return Options{
 		Kind: kind, Target: target, Connections: 6, Channels: 2, Prefix: "bench-", Rate: 100, Size: 100, Duration: 200 * time.Millisecond,
@@ -66,8 +66,8 @@ func (r *Result) distributionOf(t *testing.T, name string) Distribution {
 	return Distribution{}
 }
 
-// TestRun04EveryKindRunsAgainstAStrictServer of the protocol that is not ours, with public,
-// private and presence channels.
+// TestRun04EveryKindRunsAgainstAStrictServer runs every kind against an independent server of the protocol,
+// with public, private and presence channels.
 func TestRun04EveryKindRunsAgainstAStrictServer(t *testing.T) {
 	for _, prefix := range []string{"bench-", "private-bench-", "presence-bench-"} {
 		s := startStrict(t)
@@ -110,14 +110,14 @@ func TestRun04EveryKindRunsAgainstAStrictServer(t *testing.T) {
 	}
 }
 
-// TestRun04ALateStartMissesNothing: what is measured is a stretch that publisher and audience
-// share, however late the publisher gets to it.
+// TestRun04ALateStartMissesNothing: publisher and audience measure the same stretch of time, however late the
+// publisher begins it.
 func TestRun04ALateStartMissesNothing(t *testing.T) {
 	r, err := New(options(Subscribe, startStrict(t).target()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.epoch = r.epoch.Add(-time.Second) // so that what was due lately is not before it
+	r.epoch = r.epoch.Add(-time.Second) // so that its beginning is not before the epoch
 	d, f, p, err := r.audience(t.Context())
 	if p == nil {
 		t.Fatalf("there is no audience: %v", err)
@@ -136,8 +136,8 @@ func TestRun04ALateStartMissesNothing(t *testing.T) {
 	}
 }
 
-// TestRun04AStallIsNotOmitted: a server that answers nothing for 300 ms delays the 30 messages
-// that are due meanwhile. A loop that waits for answers would see one of them.
+// TestRun04AStallIsNotOmitted: a server that answers nothing for 300 ms delays the 30 messages that are due
+// meanwhile. A closed loop, which waits for answers, would see one of them.
 func TestRun04AStallIsNotOmitted(t *testing.T) {
 	s := startStrict(t)
 	var once sync.Once
@@ -146,8 +146,8 @@ func TestRun04AStallIsNotOmitted(t *testing.T) {
 	opt.Warmup, opt.Duration, opt.InFlight = 0, 600*time.Millisecond, 1
 	out := do(t, opt)
 	d := out.distributionOf(t, "publish to answer")
-	// At least a quarter of the 60 waited for longer than 100 ms, although only one was under
-	// way: what was due while the server was waited for counts from when it was due.
+	// At least a quarter of the 60 waited for longer than 100 ms, although only one was in flight: a message
+	// counts from the time at which it was due.
 	if d.Count != 60 || d.P90 < 100 || out.Generator.Held == 0 {
 		t.Errorf("a stall is hidden: %+v, %+v", d, out.Generator)
 	}
@@ -156,7 +156,7 @@ func TestRun04AStallIsNotOmitted(t *testing.T) {
 	}
 }
 
-// TestRun04WhatIsInterruptedHasItsResult, whatever it was doing.
+// TestRun04WhatIsInterruptedHasItsResult: an interrupted run has a result, in any phase.
 func TestRun04WhatIsInterruptedHasItsResult(t *testing.T) {
 	s := startStrict(t)
 	for _, kind := range []Kind{Subscribe, Publish, Churn, Reconnect, Slow} {
@@ -165,7 +165,7 @@ func TestRun04WhatIsInterruptedHasItsResult(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		seen := atomic.Int64{}
 		opt.Progress = func(_ float64, text string) {
-			// By the first numbers nothing may have come about yet.
+			// At the first numbers nothing may have happened yet.
 			nothing := strings.HasPrefix(text, "0 of ") || strings.Contains(text, "round 1: 0 of ") || strings.Contains(text, "0 answered")
 			if !strings.Contains(text, "connected") && !nothing && seen.Add(1) > 3 {
 				stop()
@@ -187,7 +187,7 @@ func TestRun04WhatIsInterruptedHasItsResult(t *testing.T) {
 	}
 }
 
-// TestRun04ErrorsAreCountedByWhy, and a run without any number is an error.
+// TestRun04ErrorsAreCountedByWhy: errors are counted by cause, and a run without any number is an error.
 func TestRun04ErrorsAreCountedByWhy(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -234,7 +234,7 @@ func TestRun04ErrorsAreCountedByWhy(t *testing.T) {
 	}
 }
 
-// TestRun04TheGeneratorMeasuresItself before a run and as a run.
+// TestRun04TheGeneratorMeasuresItself: the generator measures its own cost before a run and as a run.
 func TestRun04TheGeneratorMeasuresItself(t *testing.T) {
 	opt := options(Self, Target{})
 	out, err := DoSelf(t.Context(), opt)

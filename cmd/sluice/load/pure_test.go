@@ -39,14 +39,14 @@ func TestRun04MarkersAreFoundInAnyFrame(t *testing.T) {
 	}
 }
 
-// TestRun04WhoseFaultItIs keeps apart what the generator and what the server is late with, by
-// a clock that the test sets.
+// TestRun04WhoseFaultItIs distinguishes the lateness of the generator from that of the server, with a clock
+// that the test sets.
 func TestRun04WhoseFaultItIs(t *testing.T) {
 	now := time.Duration(0)
 	late := newRecorder("", 1)
 	d := &dispatcher{pace: pace{10}, places: make(chan struct{}, 100), late: late, now: func() time.Duration { now += time.Millisecond; return now }}
 	var dues []time.Duration
-	// It is 700 ms late when it begins, so that nothing is waited for.
+	// It is 700 ms late when it begins, so that it never waits.
 	now = 700 * time.Millisecond
 	held := d.run(context.Background(), 0, 500*time.Millisecond, func(_ int, due time.Duration) { dues = append(dues, due); <-d.places })
 	if want := "[0s 100ms 200ms 300ms 400ms]"; fmt.Sprint(dues) != want || held != 0 {
@@ -57,8 +57,8 @@ func TestRun04WhoseFaultItIs(t *testing.T) {
 	}
 }
 
-// TestRun04TheServerIsWaitedFor has all places taken for half a second: only the first thing is
-// counted as late, and the rest is the server's.
+// TestRun04TheServerIsWaitedFor has all places taken for half a second: only the first message counts as
+// late, and the rest is the server's delay.
 func TestRun04TheServerIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
@@ -127,8 +127,8 @@ func TestRun04NumbersAreReadable(t *testing.T) {
 	}
 }
 
-// TestRun04SlowOnesReadSlowly: after the handshake a trickle takes its time, and closing it
-// ends a reading at once.
+// TestRun04SlowOnesReadSlowly: after the handshake a trickle reads slowly, and closing it ends a read at
+// once.
 func TestRun04SlowOnesReadSlowly(t *testing.T) {
 	here, there := net.Pipe()
 	slow := newTrickle(here, 1000)

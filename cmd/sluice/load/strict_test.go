@@ -18,9 +18,9 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// strict is a server of the protocol that has nothing of ours and believes nobody: it checks
-// paths, versions and every signature, and writes frames with blanks and the members in another
-// order, as other servers do.
+// strict is a server of the protocol that shares no code with Sluice's server and trusts no client: it checks
+// paths, versions and every signature, and writes frames with spaces and the members in another order, as
+// other servers do.
 type strict struct {
 	gws.BuiltinEventHandler
 	http  *httptest.Server
@@ -126,7 +126,7 @@ func (s *strict) publish(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "{}")
 }
 
-// OnOpen greets.
+// OnOpen sends connection_established.
 func (s *strict) OnOpen(c *gws.Conn) {
 	s.mu.Lock()
 	s.next++
@@ -147,7 +147,7 @@ func (s *strict) OnClose(c *gws.Conn, _ error) {
 	}
 }
 
-// OnMessage answers.
+// OnMessage answers a request.
 func (s *strict) OnMessage(c *gws.Conn, m *gws.Message) {
 	v := gjson.Parse(string(m.Bytes()))
 	_ = m.Close()
