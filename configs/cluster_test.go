@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// surroundings are configurations beside which apps of the cluster stand, without a list of apps.
+// surroundings are configurations, without a list of apps, in which apps of the cluster are tried.
 var surroundings = map[string]string{
 	"embedded":          "mode: production\nnats.embedded.max_store: 8623489024\nhistory.max_bytes: 1073741824\n",
 	"embedded, for all": "mode: production\nhost: 0.0.0.0\nnats.embedded.max_store: 4328521728\nhistory.max_bytes: 1073741824\n",
@@ -24,12 +24,12 @@ var surroundings = map[string]string{
 
 const sealedApps = "apps_encryption_key: a-key-for-the-apps-of-the-cluster-in-tests\n"
 
-// plainApp is one that can be used anywhere.
+// plainApp returns an app that is valid in every surrounding.
 func plainApp(id string) map[string]any {
 	return map[string]any{"id": id, "key": "key-of-" + id, "secret": "a secret of " + id, "history_max_bytes": 64 << 20}
 }
 
-// settingsToTry are values for every setting of an app, at the ends of its range and beyond.
+// settingsToTry returns values for every setting of an app, at the ends of its range and beyond.
 func settingsToTry() map[string][]any {
 	out := map[string][]any{
 		"secret":        {DemoSecret, "change-this-secret", "Change-This-too", "a good one"},
@@ -59,7 +59,7 @@ func settingsToTry() map[string][]any {
 	return out
 }
 
-// asInFile is what a server says that has some apps in its file.
+// asInFile returns the error of a server with these apps in its file.
 func asInFile(t *testing.T, base string, apps ...map[string]any) error {
 	t.Helper()
 	text, err := json.Marshal(apps)
@@ -73,8 +73,8 @@ func asInFile(t *testing.T, base string, apps ...map[string]any) error {
 	return c.CheckSecrets()
 }
 
-// TestTrust03AnAppIsRefusedAloneAndAsInTheFile has every setting of an app, in every surrounding: what a
-// file could not have is refused in the cluster, nothing else is, and no other app feels it.
+// TestTrust03AnAppIsRefusedAloneAndAsInTheFile tries every setting of an app in every surrounding: what is
+// refused in a file is refused in the cluster, nothing else is, and no other app is affected.
 func TestTrust03AnAppIsRefusedAloneAndAsInTheFile(t *testing.T) {
 	for name, base := range surroundings {
 		t.Run(name, func(t *testing.T) {
@@ -110,7 +110,7 @@ func TestTrust03AnAppIsRefusedAloneAndAsInTheFile(t *testing.T) {
 	}
 }
 
-// parsed is an app as it is read from the cluster.
+// parsed returns an app as it is read from the cluster.
 func parsed(t *testing.T, tree map[string]any) map[string]any {
 	t.Helper()
 	text, err := AppText(tree)
@@ -124,7 +124,7 @@ func parsed(t *testing.T, tree map[string]any) map[string]any {
 	return out
 }
 
-// TestTrust03AppsInUseStayWhatTheyWere, and go before those that are new.
+// TestTrust03AppsInUseStayWhatTheyWere: apps in use keep their settings, and have precedence over new ones.
 func TestTrust03AppsInUseStayWhatTheyWere(t *testing.T) {
 	c, err := Load(Sources{File: write(t, "c.yaml", surroundings["embedded"]+sealedApps+"apps: []\n")})
 	if err != nil {
@@ -144,7 +144,7 @@ func TestTrust03AppsInUseStayWhatTheyWere(t *testing.T) {
 	}
 	for name, step := range map[string]struct {
 		trees map[string]map[string]any
-		// bytes are those of each app afterwards; what is not there is not used.
+		// bytes holds the size of each app afterwards; an app that is missing is not used.
 		bytes map[string]int64
 		says  map[string]string
 	}{
@@ -183,8 +183,8 @@ func TestTrust03AppsInUseStayWhatTheyWere(t *testing.T) {
 	}
 }
 
-// TestTrust03AFileWaitsForNoAppOfTheCluster: what a file changes may make apps of the cluster useless,
-// which are no reason to refuse it, and go on with what they were where that is possible.
+// TestTrust03AFileWaitsForNoAppOfTheCluster: a change of the file may make apps of the cluster invalid. That
+// is no reason to refuse the file, and the apps keep their previous settings where possible.
 func TestTrust03AFileWaitsForNoAppOfTheCluster(t *testing.T) {
 	base := "mode: production\napps: []\n" + sealedApps
 	load := func(more string) *Config {
@@ -240,7 +240,7 @@ func TestTrust03AFileWaitsForNoAppOfTheCluster(t *testing.T) {
 	}
 }
 
-// TestAppTextHasNumbersAndTruthValues: settings are read as they are written, and are kept and shown as what they are.
+// TestAppTextHasNumbersAndTruthValues: settings are read as written, and kept and shown with their types.
 func TestAppTextHasNumbersAndTruthValues(t *testing.T) {
 	const written = `
 id: 0042
@@ -271,7 +271,7 @@ previous_keys: [{key: 1, secret: 2}]
 		"webhooks":                  []any{map[string]any{"url": "https://h", "batch": true}, map[string]any{"url": "https://i", "batch": map[string]any{"size": 3.0}, "headers": map[string]any{"a": "1"}}},
 		"previous_keys":             []any{map[string]any{"key": "1", "secret": "2"}},
 	}
-	// As it is read, and as one reads it who kept texts.
+	// As it is read, and as one that kept texts reads it.
 	for range 2 {
 		text, err := AppText(tree)
 		if err != nil {

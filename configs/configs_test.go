@@ -62,7 +62,7 @@ func TestWithoutAFileIsDevelopment(t *testing.T) {
 	}
 }
 
-// CF-01: the examples that exist out there load as they are.
+// TestSamplesLoad: CF-01, published example configurations load unchanged.
 func TestSamplesLoad(t *testing.T) {
 	files, err := filepath.Glob("samples/*.*")
 	if err != nil || len(files) < 5 {
@@ -221,7 +221,8 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// notFilled wants that what stands for secrets is refused by the names of the keys, and nothing else.
+// notFilled checks that placeholders for secrets are refused with the names of their keys, and nothing else
+// is.
 func notFilled(t *testing.T, s Sources, keys ...string) {
 	t.Helper()
 	problems := problemsOf(t, s)
@@ -313,8 +314,8 @@ func TestReferenceIsUpToDate(t *testing.T) {
 	}
 }
 
-// FuzzLoad reads files of any content: nothing panics, an error names something, and what
-// loads is printed, without its secrets, so that it loads again to the same.
+// FuzzLoad reads files with any content: nothing panics, an error names something, and a configuration that
+// loads is printed without its secrets, so that it loads again with the same result.
 func FuzzLoad(f *testing.F) {
 	for _, name := range []string{"published-delta.jsonc", "published-cluster.jsonc", "single.yaml", "cluster.yaml"} {
 		b, err := os.ReadFile("samples/" + name)
@@ -364,7 +365,8 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
-// What is derived from the machine is printed, and is no change.
+// TestWeeks19DerivedValuesAreNoChange: a value derived from the machine is printed, and does not count as a
+// change.
 func TestWeeks19DerivedValuesAreNoChange(t *testing.T) {
 	a, b := load(t, Sources{}), load(t, Sources{})
 	a.Derive("memory.limit", 1<<30)

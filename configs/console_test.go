@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// The console shows everything and ends connections: it is for this machine, or for who has a
-// token that cannot be guessed.
+// TestRun05TheConsoleIsNotForEverybody: the console shows everything and can end connections, so it serves
+// this machine only, or needs a token that cannot be guessed.
 func TestRun05TheConsoleIsNotForEverybody(t *testing.T) {
 	const apps, token = "apps: [{id: a, key: k, secret: s}]\n", "a-token-of-an-operator"
 	for name, c := range map[string]struct{ yaml, problem string }{

@@ -14,10 +14,10 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// door is a way for a value to get to a key.
+// door is a way in which a value reaches a key.
 type door struct {
 	name string
-	// plain says that the value is written without quotes.
+	// plain means that the value is written without quotes.
 	plain bool
 	load  func(t *testing.T, k *key, value string) (*Config, error)
 }
@@ -38,7 +38,7 @@ func dollars(value string) string { return strings.ReplaceAll(value, "$", "$$") 
 
 func loadFile(t *testing.T, name, content string, environ ...string) (*Config, error) {
 	t.Helper()
-	// One directory for the many files of a test.
+	// All files of a test are in one directory.
 	path := filepath.Join(os.TempDir(), fmt.Sprintf("sluice-configs-%d-%s", os.Getpid(), name))
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
@@ -85,18 +85,18 @@ var doors = []door{
 	}},
 }
 
-// written are values as somebody might write them, for keys of any kind.
+// written holds values as a user might write them, for keys of any kind.
 var written = []string{
 	"0042", "0x1F", "0o17", "0b1", "1_000", "123456789012345678901234", "1e3", "1.50", ".inf", "2024-01-01", "2024-01-01T00:00:00Z", "12:30:45",
 	"yes", "no", "on", "off", "y", "n", "true", "False", "0", "1", "-1", "+5", "7", "10s", "a$b", "a$$b", "${x}", "[1]", "[a, b]", "{a: 1}",
 	"null", "~", "", " ", ",", "fossil", "nats://a,nats://b", "text",
 }
 
-// common are those of them that every key is tried with, each through a third of the doors, which differ from
-// one key to the next. One key of each kind is tried with all that is written through all doors.
+// common holds the values with which every key is tried, each through a third of the doors, which differ
+// between keys. One key of each kind is tried with all written values through all doors.
 var common = []string{"0042", "1_000", "0", "7", "", "text", "null", "${x}"}
 
-// reads says whether a value in force is what was written, by the meaning of the kind.
+// reads reports whether a value in force is what was written, by the meaning of the kind.
 func (k *key) reads(v any, text string) bool {
 	trimmed := strings.TrimSpace(text)
 	switch x := v.(type) {
@@ -115,16 +115,16 @@ func (k *key) reads(v any, text string) bool {
 	return false
 }
 
-// TestWeeks09EveryKeyTakesWhatIsWrittenOrRefusesIt puts many values through every door of
-// every key: what comes out is what was written, or the default where that was blank, or
-// an error that names the key. What is printed loads again to the same.
+// TestWeeks09EveryKeyTakesWhatIsWrittenOrRefusesIt puts many values through every door of every key: the
+// result is the written value, or the default if that was blank, or an error that names the key. The printed
+// configuration loads again with the same result.
 func TestWeeks09EveryKeyTakesWhatIsWrittenOrRefusesIt(t *testing.T) {
 	plain, err := Load(Sources{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	again := filepath.Join(t.TempDir(), "again.yaml")
-	// In force is something else than what such a key asks for, and printed as that.
+	// The value in force of such a key differs from the written one, and is printed as it is.
 	derived := map[string]bool{
 		"mode": true, "host": true, "metrics.host": true, "web.enabled": true, "nats.embedded.store_dir": true, "tls.acme.storage_dir": true,
 		"nats.replicas": true, "idempotency.enabled": true, "delta_compression.omit_delta_algorithm": true,
@@ -157,7 +157,7 @@ func TestWeeks09EveryKeyTakesWhatIsWrittenOrRefusesIt(t *testing.T) {
 				accepted++
 				got := c.values[k.name]
 				if d.plain && v == "," {
-					v = "" // Nothing, and a comma behind it.
+					v = "" // nothing, followed by a comma
 				}
 				blank := strings.TrimSpace(v) == "" && !strings.Contains(d.name, "in quotes") || d.plain && (v == "null" || v == "~")
 				switch {
@@ -190,18 +190,18 @@ func TestWeeks09EveryKeyTakesWhatIsWrittenOrRefusesIt(t *testing.T) {
 	}
 }
 
-// notInFormat says whether a value cannot be written without quotes in the format.
+// notInFormat reports whether a value cannot be written without quotes in the format.
 func notInFormat(d door, v string) bool {
 	return d.plain && (!strings.HasPrefix(d.name, "yaml") || strings.ContainsAny(v, "{[,$"))
 }
 
-// loadsAgain checks that what is printed is what is in force.
-// filledIn is what was printed, with secrets in the place of what stands for them. They are no address, so that one
-// is printed as nothing but a secret again.
+// filledIn returns a printed configuration with secrets in place of their placeholders. The secrets are not
+// addresses, so that a secret is printed only as a secret again.
 func filledIn(printed []byte) string {
 	return strings.NewReplacer(redacted, "a-secret%zz-that-was-filled-in-again", hiddenWord, "filled-in").Replace(string(printed))
 }
 
+// loadsAgain checks that the printed configuration is the one in force.
 func loadsAgain(t *testing.T, c *Config) {
 	t.Helper()
 	for format, print := range map[string]func() ([]byte, error){"yaml": c.YAML, "json": c.JSON} {
@@ -220,7 +220,7 @@ func loadsAgain(t *testing.T, c *Config) {
 	}
 }
 
-// TestWeeks09EveryKeyOfAnAppTakesWhatIsWrittenOrRefusesIt is the same for the keys of apps.
+// TestWeeks09EveryKeyOfAnAppTakesWhatIsWrittenOrRefusesIt does the same for the keys of apps.
 func TestWeeks09EveryKeyOfAnAppTakesWhatIsWrittenOrRefusesIt(t *testing.T) {
 	render := func(k *key, v string) string {
 		app := map[string]string{"id": `"a"`, "key": `"k"`, "secret": `"s"`}
@@ -286,12 +286,12 @@ func TestWeeks09EveryKeyOfAnAppTakesWhatIsWrittenOrRefusesIt(t *testing.T) {
 					got = int64(n)
 				}
 				blank := strings.TrimSpace(v) == "" || d.plain && (v == "null" || v == "~" || v == ",")
-				// 0 is the setting of all apps there.
+				// 0 stands for the setting of all apps there.
 				global := strings.HasPrefix(k.name, "history_") && v == "0" || k.name == "enable_watchlist_events"
 				if !blank && !global && !k.reads(got, v) {
 					t.Errorf("%s = %q from %s gave %#v", k.name, v, d.name, got)
 				}
-				// In development mode the key and the secret of an app are its id by default.
+				// In development mode the key and the secret of an app default to its id.
 				if blank && v != " " && k.name != "key" && k.kind != secret && k.kind != file && !reflect.DeepEqual(c.Apps[0].effective()[k.name], plain[k.name]) {
 					t.Errorf("%s = %q from %s is blank and gave %#v", k.name, v, d.name, got)
 				}

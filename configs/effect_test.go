@@ -7,15 +7,15 @@ import (
 	"testing"
 )
 
-// ineffective are the keys that change nothing whatever they are, each of which says so in the reference.
+// ineffective holds the keys that never change anything, each with the words in the reference that say so.
 var ineffective = map[string]string{
 	"idempotency.enabled":                    "cannot be switched off",
 	"delta_compression.coordination_backend": "Accepted and ignored",
 	"delta_compression.omit_delta_algorithm": "Accepted and ignored",
 }
 
-// effects are values that a key takes and that are not its default, where another value of its kind will not do,
-// with what they need beside them.
+// effects returns values that a key accepts and that are not its default, with the settings they need, for
+// keys where another value of the kind is not enough.
 func effects(t *testing.T, mode string) map[string]string {
 	t.Helper()
 	pem, secret := write(t, "x.pem", "x"), write(t, "secret", "nats-and-other-secrets-of-32-bytes-and-more\n")
@@ -78,8 +78,8 @@ func effects(t *testing.T, mode string) map[string]string {
 	return out
 }
 
-// TestEveryKeyChangesWhatIsBuilt gives every key another value than its default, in both modes: what a server is
-// made from must then be different, and not only what is printed.
+// TestEveryKeyChangesWhatIsBuilt gives every key another value than its default, in both modes: the
+// configuration from which a server is built must then differ, and not only its printed form.
 func TestEveryKeyChangesWhatIsBuilt(t *testing.T) {
 	built := func(mode, more string) (Config, error) {
 		text := "apps: [{id: a, key: k, secret: s}]\n"
@@ -97,7 +97,7 @@ func TestEveryKeyChangesWhatIsBuilt(t *testing.T) {
 			return Config{}, err
 		}
 		out := *c
-		// What is printed and asked about alone.
+		// These are only for printing and for queries.
 		out.values, out.derived, out.notYet = nil, nil, nil
 		return out, nil
 	}
@@ -136,7 +136,7 @@ func TestEveryKeyChangesWhatIsBuilt(t *testing.T) {
 	}
 }
 
-// TestEveryKeyOfAnAppChangesWhatIsBuilt is the same for the entries of apps.
+// TestEveryKeyOfAnAppChangesWhatIsBuilt does the same for the entries of apps.
 func TestEveryKeyOfAnAppChangesWhatIsBuilt(t *testing.T) {
 	own := map[string]string{
 		"id": "b", "key": "l", "secret": "u", "secret_file": write(t, "secret", "u"), "previous_keys": "[{key: l, secret: u}]",

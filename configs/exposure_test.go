@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// Metrics show the names of channels: they are for this machine, or for who has a token.
+// TestTrust13MetricsAreNotForEverybody: metrics show names of channels, so they serve this machine only, or
+// need a token.
 func TestTrust13MetricsAreNotForEverybody(t *testing.T) {
 	const apps = "apps: [{id: a, key: k, secret: s}]\n"
 	for name, c := range map[string]struct{ yaml, host, problem string }{

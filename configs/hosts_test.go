@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestHostsThatTheCheckTakesCanBeListenedOn: what is refused at the start is refused when the configuration is read,
-// for every listener, and the other way round, but for what the library takes in brackets by accident.
+// TestHostsThatTheCheckTakesCanBeListenedOn: for every listener, the check refuses the hosts that the start
+// would refuse, and no others, except for what the library accepts in brackets by accident.
 func TestHostsThatTheCheckTakesCanBeListenedOn(t *testing.T) {
 	const app = "mode: production\napps: [{id: a, key: k, secret: s}]\n"
 	for _, host := range []string{
@@ -34,7 +34,7 @@ func TestHostsThatTheCheckTakesCanBeListenedOn(t *testing.T) {
 			l, err := net.Listen("tcp", net.JoinHostPort(at, "0"))
 			if err != nil {
 				if strings.Contains(host, ":") && strings.Contains(err.Error(), "cannot assign") {
-					continue // This machine has no IPv6.
+					continue // this machine has no IPv6
 				}
 				t.Errorf("%s: %q is taken as %q, and cannot be listened on: %v", key, host, at, err)
 				continue
@@ -79,7 +79,7 @@ func TestAddressesOfServersAreChecked(t *testing.T) {
 		cluster + "redis://h:1": true, cluster + "redis://h:1/0": true, cluster + "redis://h:1?addr=i:1&addr=[::1]:2": true,
 		redis + "foo": false, redis + "http://h": false, redis + "unix:///tmp/s": false, redis + "redis://h:99999": false, redis + "redis://h:0": false, redis + "redis://h:": false, redis + "redis://::1": false,
 		redis + "redis://h/x": false, redis + "redis://h/": false, redis + "redis://h/-1": false, redis + "h:6379": false, redis + "redis://h?addr=": false, redis + "redis://h?addr=i": false, redis + "redis://h?addr=i:x": false, cluster + "redis://h/1": false,
-		// Nobody asks there.
+		// This address is not used.
 		"redis_url: foo": true,
 		"nats.url: n:1":  true, "nats.url: [nats://n:1, tls://m]": true, "nats.url: [ws://n, wss://m]": true, "nats.url: '[::1]:1'": true,
 		"nats.url: nats://n:99999": false, "nats.url: nats://n:0": false, "nats.url: [nats://n, ws://m]": false, "nats.url: '::1'": false, "nats.url: 'nats://n:'": false,
@@ -93,8 +93,8 @@ func TestAddressesOfServersAreChecked(t *testing.T) {
 	}
 }
 
-// TestAnAddressFromAFileThatNamesAnotherServerNeedsARestart: the user and the password are read again whenever they
-// are needed, and nothing else of the address.
+// TestAnAddressFromAFileThatNamesAnotherServerNeedsARestart: the user and the password are read again
+// whenever they are needed, but no other part of the address.
 func TestAnAddressFromAFileThatNamesAnotherServerNeedsARestart(t *testing.T) {
 	read := func(address string) *Config {
 		c := load(t, Sources{File: write(t, "c.yaml", "host: 127.0.0.1\nadapter.driver: redis\nredis_url: "+address+"\napps: [{id: a, key: k, secret: s}]\n")})

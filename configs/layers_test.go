@@ -13,8 +13,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestWeeks09LayersKeepWhatIsWritten puts values of every form through the library that
-// merges the layers, which copies and flattens them.
+// TestWeeks09LayersKeepWhatIsWritten puts values of every form through the library that merges the layers,
+// which copies and flattens them.
 func TestWeeks09LayersKeepWhatIsWritten(t *testing.T) {
 	names := rapid.SampledFrom([]string{"a", "b.c", "b", "ticker:*", "", ".", "A", "é"})
 	var value func(depth int) *rapid.Generator[any]
@@ -45,7 +45,7 @@ func TestWeeks09LayersKeepWhatIsWritten(t *testing.T) {
 	})
 }
 
-// TestWeeks09EachLayerWins has one key of each form in all layers.
+// TestWeeks09EachLayerWins sets one key of each form in all layers.
 func TestWeeks09EachLayerWins(t *testing.T) {
 	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
 	BindFlags(flags)
@@ -95,7 +95,7 @@ func TestWeeks09KeysWithDots(t *testing.T) {
 	}
 }
 
-// TestWeeks24NamedPipesAreNotWaitedFor reads files that nobody ever writes to.
+// TestWeeks24NamedPipesAreNotWaitedFor reads named pipes without a writer.
 func TestWeeks24NamedPipesAreNotWaitedFor(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe.yaml")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {

@@ -19,7 +19,7 @@ func reread(t *testing.T, text string) read {
 	return read{c, err}
 }
 
-// another is a value that a key does not have by default.
+// another returns a value that a key does not have by default.
 func another(k *key) string {
 	switch k.kind {
 	case boolean:
@@ -38,8 +38,8 @@ func another(k *key) string {
 	return "some"
 }
 
-// TestRun02LiveKeysAreTakenOverWhole changes each key that can change while a server runs, and
-// compares what becomes of the configuration with one that was read that way.
+// TestRun02LiveKeysAreTakenOverWhole changes each key that can change while a server runs, and compares the
+// result with a configuration that was read that way.
 func TestRun02LiveKeysAreTakenOverWhole(t *testing.T) {
 	const apps = "\napps: [{id: a, key: k, secret: sssssssssssssssssssssssssssssssss}]\nhost: 127.0.0.1\n"
 	before := reread(t, apps)
@@ -60,7 +60,7 @@ func TestRun02LiveKeysAreTakenOverWhole(t *testing.T) {
 			}
 			taken, retention, rest := before.c.Changed(next.c)
 			if want := []string{k.name}; !reflect.DeepEqual(taken[:min(1, len(taken))], want) || len(retention)+len(rest) > 0 {
-				// What apps have from it changes with it.
+				// Settings of apps that derive from it change with it.
 				if len(taken) == 0 || !strings.Contains(strings.Join(taken, " "), k.name) || len(retention)+len(rest) > 0 {
 					t.Errorf("changed: %v, %v, %v", taken, retention, rest)
 				}
@@ -94,11 +94,11 @@ func TestRun02WhatIsNotLiveStays(t *testing.T) {
 		host := "\nhost: 127.0.0.1\n"
 		next := reread(t, k.name+": "+another(k)+host+apps)
 		if next.err != nil {
-			continue // it does not go with the others
+			continue // it conflicts with the other settings
 		}
 		taken, retention, rest := before.c.Changed(next.c)
 		if reflect.DeepEqual(before.c.values[k.name], next.c.values[k.name]) {
-			continue // it cannot be chosen
+			continue // it has no alternative
 		}
 		if strings.Join(rest, " ") == "" || len(taken)+len(retention) > 0 {
 			t.Errorf("%s: changed %v, %v, %v", k.name, taken, retention, rest)
@@ -114,8 +114,8 @@ func TestRun02WhatIsNotLiveStays(t *testing.T) {
 	}
 }
 
-// TestNoSecretIsMadeUpWhileTheModeWaits for a restart: a server in production mode took the ids of its apps for their
-// secrets.
+// TestNoSecretIsMadeUpWhileTheModeWaits: before, while a change of the mode waited for a restart, a server in
+// production mode used the ids of its apps as their secrets.
 func TestNoSecretIsMadeUpWhileTheModeWaits(t *testing.T) {
 	read := func(text string) *Config { return load(t, Sources{File: write(t, "c.yaml", text)}) }
 	const own = "host: 127.0.0.1\napps: [{id: a, key: k, secret: sssssssssssssssssssssssssssssssss}]\n"

@@ -13,9 +13,9 @@ var (
 	anyFile   = regexp.MustCompile(`(_file: |file: )(/[A-Za-z0-9/._-]+)`)
 )
 
-// TestRun10SettingsOfThePagesAreGood loads every block of YAML in the pages. One that is marked as an
-// app's stands below an app; those that are marked as something else's are read as YAML alone, and those
-// for the chart must name values that it has.
+// TestRun10SettingsOfThePagesAreGood loads every block of YAML in the pages. A block marked as an app's is
+// put below an app. Blocks marked as something else are only parsed, and those for the chart must name
+// existing values.
 func TestRun10SettingsOfThePagesAreGood(t *testing.T) {
 	pages, err := filepath.Glob("../docs/*.md")
 	if err != nil || len(pages) < 10 {

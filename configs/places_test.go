@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestTrust08EveryKeyOfAFileIsPublicOrHoldsASecret: a new key must be one of these.
+// TestTrust08EveryKeyOfAFileIsPublicOrHoldsASecret: a new key for a file must be classified.
 func TestTrust08EveryKeyOfAFileIsPublicOrHoldsASecret(t *testing.T) {
 	for i := range keys {
 		k := &keys[i]

@@ -17,8 +17,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestWeeks24RandomConfigurations writes random keys with random values in each format.
-// A problem names a key that was written; what loads is printed and loads again.
+// TestWeeks24RandomConfigurations writes random keys with random values in each format. A problem names a key
+// that was written, and a configuration that loads is printed and loads again.
 func TestWeeks24RandomConfigurations(t *testing.T) {
 	scalars := append([]string{"development", "production", "127.0.0.1", "0.0.0.0", "nats://u:p@n1:4222", "n1:4222", "100", "2000000", "replicated", "machine", "xdelta3", "/a", "a.b", "change-this-x"}, written...)
 	dir := t.TempDir()
@@ -30,7 +30,7 @@ func TestWeeks24RandomConfigurations(t *testing.T) {
 		value := func(k *key) any {
 			v := rapid.SampledFrom(scalars).Draw(t, k.name)
 			switch {
-			// A value of the right kind more often than not, so that much loads.
+			// The value is usually of the right kind, so that many configurations load.
 			case k.kind == integer && rapid.IntRange(0, 9).Draw(t, "right") > 0:
 				v = strconv.FormatInt(max(k.min, rapid.Int64Range(k.min, k.min+5000).Draw(t, "n")), 10)
 			case k.kind == choice && rapid.IntRange(0, 9).Draw(t, "right") > 0:
@@ -117,7 +117,7 @@ func TestWeeks24RandomConfigurations(t *testing.T) {
 	}
 }
 
-// redactedKey says whether what is printed of a key is not what it is.
+// redactedKey reports whether a key is printed as something else than its value.
 func redactedKey(name string) bool {
 	k := find(keys, name)
 	return k == nil || k.kind == secret || k.kind == address || k.name == "nats.url"

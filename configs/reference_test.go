@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Reference is the text of docs/configuration.md.
+// Reference returns the text of docs/configuration.md.
 func Reference() string {
 	var b strings.Builder
 	b.WriteString(`# Configuration
@@ -70,7 +70,7 @@ single apps) is adapted on NATS and, for single apps, on Redis. Everything else 
 	return b.String()
 }
 
-// listOf names the global keys that are of a kind.
+// listOf returns the names of the global keys for which is reports true.
 func listOf(is func(name string) bool) string {
 	var names []string
 	for i := range keys {
@@ -81,7 +81,7 @@ func listOf(is func(name string) bool) string {
 	return strings.Join(names, ", ")
 }
 
-// section is the part of the page where a key is, empty for those that are in none.
+// section returns the part of the page with the key, empty for keys without a section.
 func (k *key) section() string {
 	head, _, nested := strings.Cut(k.name, ".")
 	if !nested {
@@ -90,7 +90,7 @@ func (k *key) section() string {
 	return head
 }
 
-// sections are all of them, each once, in the order of their first keys.
+// sections returns all sections, each once, in the order of their first keys.
 func sections() (out []string) {
 	for i := range keys {
 		if k := &keys[i]; k.kind != tree && !slices.Contains(out, k.section()) {

@@ -46,7 +46,7 @@ func TestWeeks24SecretsComeFromFilesOfTheirOwn(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", path, got, want)
 		}
 	}
-	// The mark of UTF-8 does not belong to a secret, and a second line break is no part of it that anybody means.
+	// A byte order mark does not belong to a secret, and a second line break is certainly a mistake.
 	if c := load(t, Sources{File: write(t, "c.yaml", "apps: [{id: a, key: k, secret_file: "+file("marked", "\ufeffhunter8\n")+"}]")}); c.Apps[0].Secret != "hunter8" {
 		t.Errorf("with a mark: %q", c.Apps[0].Secret.Reveal())
 	}
@@ -57,7 +57,7 @@ func TestWeeks24SecretsComeFromFilesOfTheirOwn(t *testing.T) {
 			t.Errorf("%s with two line breaks: %q", key, got)
 		}
 	}
-	// Every secret of the tables has such a key.
+	// Every secret key has a key for a file.
 	for _, table := range [][]key{keys, appKeys} {
 		for i := range table {
 			if k := &table[i]; (k.kind == secret || k.kind == address) && find(table, k.name+"_file") == nil {
@@ -126,7 +126,7 @@ func TestWeeks24SecretsOfTheSamplesAreRefused(t *testing.T) {
 	}
 }
 
-// What the Compose files tell their gateways starts as it is.
+// TestWeeks24TheComposeFilesStart: the configurations of the Compose files are valid as they are.
 func TestWeeks24TheComposeFilesStart(t *testing.T) {
 	for _, name := range []string{"gateway", "gateway-redis", "gateway-single"} {
 		c := load(t, Sources{File: "deploy/compose/" + name + ".yaml"})

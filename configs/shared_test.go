@@ -6,16 +6,16 @@ import (
 	"testing"
 )
 
-// ownKeys are those in which gateways may differ.
+// ownKeys are the keys in which gateways may differ.
 var ownKeys = []string{
 	"host", "port", "allowed_hosts", "trusted_proxies", "proxy_header", "proxy_protocol", "web.enabled", "allow_sample_secrets",
 	"adapter.driver", "redis_url", "redis_url_file", "redis.", "nats.", "tls.", "metrics.", "console.", "debug.", "log.", "tracing.", "config.", "apps_encryption_key", "apps_encryption_key_file", "apps_decryption_keys", "apps_decryption_keys_file", "memory.", "descriptors.", "publishing.",
 	"websocket.", "http.", "shutdown.", "delta_compression.max_total_base_bytes", "apps",
-	// These have no effect, or the same everywhere.
+	// These have no effect, or the same effect everywhere.
 	"connection_recovery.buffer_ttl_seconds", "connection_recovery.max_total_bytes", "idempotency.enabled", "idempotency.ttl_seconds", "delta_compression.omit_delta_algorithm", "delta_compression.coordination_backend",
 }
 
-// Whoever adds a key has to say whether gateways must have it alike.
+// TestWeeks10EachKeyIsSharedOrNot: each key must be classified as equal on all gateways or not.
 func TestWeeks10EachKeyIsSharedOrNot(t *testing.T) {
 	for _, name := range names(keys) {
 		shared := slices.Contains(sharedKeys, name)
@@ -64,11 +64,11 @@ func TestWeeks10SharedSettings(t *testing.T) {
 			t.Errorf("%s: differs in %q, want %q", text, got, changed)
 		}
 	}
-	// Without anything to hide webhooks are shown.
+	// Webhooks without secrets are shown.
 	if got := of("apps: [{id: a, key: k, secret: s, webhooks: [{url: 'http://a/b'}]}]")["apps[a].webhooks"]; !strings.Contains(got, "http://a/b") {
 		t.Errorf("webhooks are %s", got)
 	}
-	// What comes and goes is seen as well.
+	// Apps that are added or removed are shown as well.
 	if got := of(strings.Replace(base, "apps: [", "apps: [{id: b, key: l, secret: s}, ", 1)); got["apps[b]"] == "" || got["apps[a]"] != want["apps[a]"] {
 		t.Errorf("another app: %v", got)
 	}

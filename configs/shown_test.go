@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// What is wrong with a file is told to everybody who may ask for readiness.
+// TestTrustErrorsShowNothingOfStructures: readiness shows the errors of a file to everybody, so they must not
+// contain secrets.
 func TestTrustErrorsShowNothingOfStructures(t *testing.T) {
 	for _, text := range []string{
 		`nats: {user: {name: gw, password: hunter2}}`,

@@ -8,7 +8,7 @@ import (
 
 const oneApp = "apps: [{id: a, key: k, secret: some-secret-of-mine}]\n"
 
-// TestRun01WhatIsWrongWithTLSIsNamed goes through what cannot be.
+// TestRun01WhatIsWrongWithTLSIsNamed goes through impossible settings.
 func TestRun01WhatIsWrongWithTLSIsNamed(t *testing.T) {
 	for text, want := range map[string]string{
 		"tls: {cert_file: a}": "tls.cert_file and tls.key_file must be given together",
@@ -57,7 +57,7 @@ func TestRun01TLSIsReadAndShown(t *testing.T) {
 	}
 }
 
-// TestRun01WhoIsOpen: a warning is for those whom strangers may reach and nothing encrypts.
+// TestRun01WhoIsOpen: the warning is for servers that strangers may reach without encryption.
 func TestRun01WhoIsOpen(t *testing.T) {
 	for text, open := range map[string]bool{
 		"": true, "host: 203.0.113.1": true, "host: '::'": true, "host: 127.0.0.1": false, "host: '[::1]'": false, "host: 10.1.2.3": false, "host: fd00::1": false,

@@ -144,8 +144,8 @@ func TestWeeks09EachProblemIsToldOnce(t *testing.T) {
 	}
 }
 
-// TestCredentialsThatNobodyCanUseAreRefused: with such a key requests are answered 400, and with such a secret no
-// signature is right.
+// TestCredentialsThatNobodyCanUseAreRefused: with such a key requests are answered with 400, and with such a
+// secret no signature is valid.
 func TestCredentialsThatNobodyCanUseAreRefused(t *testing.T) {
 	for text, key := range map[string]string{
 		`id: "a\nb", key: k, secret: s`:                                      "apps[0].id",

@@ -9,8 +9,7 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// TestRun03ATableThatWasLostRemovesNoApp: an app goes when somebody removes it, and not with its
-// record.
+// TestRun03ATableThatWasLostRemovesNoApp: an app ends when it is removed, and not when its record is lost.
 func TestRun03ATableThatWasLostRemovesNoApp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := kv.NewMemoryTable(nil)
@@ -48,7 +47,7 @@ func TestRun03ATableThatWasLostRemovesNoApp(t *testing.T) {
 		if apps := known(t.Context()); len(apps) != 1 || apps["kept"] == nil {
 			t.Errorf("without the table there are %v", apps)
 		}
-		// It is there for others as well, such as the next start.
+		// Others find it as well, such as the next start.
 		if apps, err := s.List(t.Context()); err != nil || len(apps) != 1 || string(apps["kept"].Text) != "text" {
 			t.Errorf("TestTrust07: the table has %v, %v", apps, err)
 		}

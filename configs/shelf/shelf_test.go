@@ -66,7 +66,7 @@ func TestRun03KeysOpenWhatTheySealed(t *testing.T) {
 	}
 }
 
-// TestRun03HostileRecords are somebody else's. They are problems of their apps alone.
+// TestRun03HostileRecords: invalid records are problems of their apps alone.
 func TestRun03HostileRecords(t *testing.T) {
 	table := kv.NewMemoryTable(nil)
 	s := New(table, keysOf(t, "a"))
@@ -107,7 +107,7 @@ func TestRun03HostileRecords(t *testing.T) {
 			t.Errorf("%s has the text %q", id, a.Text)
 		}
 	}
-	// What cannot be read can be removed all the same.
+	// A record that cannot be read can still be removed.
 	if err := s.Remove(t.Context(), all["text"]); err != nil {
 		t.Error(err)
 	}
@@ -116,7 +116,7 @@ func TestRun03HostileRecords(t *testing.T) {
 	}
 }
 
-// deaf is a table whose watchers miss what they are told while it is quiet.
+// deaf is a table whose watchers miss changes while quiet is set.
 type deaf struct {
 	kv.Table
 	mu    sync.Mutex
@@ -141,8 +141,8 @@ func (d *deaf) Watch(pattern string, w kv.Watcher) (func(), error) {
 	return d.Table.Watch(pattern, deafWatcher{w, d})
 }
 
-// TestRun03FollowersKnowWhatThereIs does random things to apps from two places, and compares what a
-// follower knows with a list that is kept by hand. Some writes it is not told of.
+// TestRun03FollowersKnowWhatThereIs changes apps randomly from two places, and compares what a follower knows
+// with a plain list. The follower misses some writes.
 func TestRun03FollowersKnowWhatThereIs(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		synctest.Test(t, func(t *testing.T) {
