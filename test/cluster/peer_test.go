@@ -67,7 +67,8 @@ func dialProtocol(t *testing.T, address string, a *app.App, protocol int) *peer 
 	t.Helper()
 	p := &peer{t: t, app: a, done: make(chan struct{})}
 	conn, _, err := gws.NewClient(p, &gws.ClientOption{
-		Addr: "ws://" + address + "/app/" + a.Key + fmt.Sprint("?protocol=", protocol), HandshakeTimeout: patience,
+		// By this name it asks again by itself where it was refused for a moment: the connection of another one ends then.
+		Addr: "ws://" + address + "/app/" + a.Key + fmt.Sprint("?client=sluice-go&protocol=", protocol), HandshakeTimeout: patience,
 	})
 	if err != nil {
 		t.Fatal(err)
