@@ -45,11 +45,13 @@ func TestTime08WhoIsRefusedForTheMomentComesAnew(t *testing.T) {
 		name, path string
 		err        error
 		scarce     bool
+		mends      bool // the log answers a moment later, and the client asks again
 		ask        func(p *peer, socket string)
 		ends       bool
 	}{
 		{name: "a channel on V1", path: v1, err: away, ask: subscribe(`"orders"`), ends: true},
 		{name: "a channel on V2", path: v2, err: away, ask: subscribe(`"orders"`), ends: true},
+		{name: "a client that asked again and got it", path: v1, err: away, mends: true, ask: subscribe(`"orders"`)},
 		{name: "the channel of a user", path: v1, err: away, ask: user, ends: true},
 		{name: "a client that resumes by itself", path: v2, err: away, ask: subscribe(`"orders","resumes":true`)},
 		{name: "the Go client", path: goes, err: away, ask: subscribe(`"orders"`)},
@@ -67,6 +69,11 @@ func TestTime08WhoIsRefusedForTheMomentComesAnew(t *testing.T) {
 			p := r.dial(c.path)
 			socket := established(t, p.next())
 			c.ask(p, socket)
+			if c.mends {
+				feed.mended.Store(true)
+				p.say(`{"event":"pusher:subscribe","data":{"channel":"orders"}}`)
+				p.want("pusher_internal:subscription_succeeded")
+			}
 			at := r.hub.opt.Now()
 			r.hub.sweep(at.Add(time.Second))
 			usable(p)

@@ -110,14 +110,14 @@ func (c *Client) notAttached(channel string, err error) (status int, limit bool,
 		return 503, true, "this server has no memory for further channels; try again"
 	case errors.Is(err, errBusy):
 		c.limited("attaching")
-		c.again.Soon(c.hub.opt.Now())
+		c.again.Soon(c.hub.opt.Now(), channel)
 		return 503, true, "this server is busy with other subscriptions; try again"
 	}
 	c.hub.failures.Warn(c.hub.opt.Logger, "attaching", "attaching a channel failed", "app", c.tenant.ID, "channel", channel, "error", err)
 	if errors.Is(err, broker.ErrUnknownApp) {
 		return 404, false, "the log does not know this app"
 	}
-	c.again.Soon(c.hub.opt.Now())
+	c.again.Soon(c.hub.opt.Now(), channel)
 	return 503, false, "the log of this channel cannot be reached; try again"
 }
 

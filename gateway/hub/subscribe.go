@@ -49,6 +49,7 @@ func (c *Client) subscribe(f pusher.ClientFrame) {
 	c.agree(m, &r)
 	form := c.form(m)
 	c.welcome(m, r.kind, form, way)
+	c.again.Served(r.Channel)
 	c.setOut(m, way)
 	c.boundBases()
 	if form&fanout.Delta != 0 && r.Delta.Set {

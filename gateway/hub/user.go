@@ -166,7 +166,7 @@ func (c *Client) watch(userData string) {
 	for _, user := range users {
 		u, err := c.hub.watchlists.Open(ctx, c.tenant.ID, user)
 		if err != nil {
-			c.again.Soon(c.hub.opt.Now())
+			c.again.Soon(c.hub.opt.Now(), "")
 			c.fail(pusher.NoCode, "watchlist: the state of %.100q cannot be had; try again", user)
 			break
 		}
