@@ -225,12 +225,14 @@ func TestSilence(t *testing.T) {
 		r.hub.sweep(r.hub.opt.Now())
 	}
 	t.Run("WS-19 a silent V1 socket is pinged and then closed with 4201", func(t *testing.T) {
-		p, _ := r.connect()
+		p := r.subscribed("silent", false)
 		pass(119 * time.Second)
 		p.usable()
 		pass(121 * time.Second)
 		p.askedForLife()
 		pass(29 * time.Second)
+		r.publish("silent", "still-there", `{}`) // what the peer is sent is no sign of its life
+		p.want("still-there")
 		pass(2 * time.Second)
 		p.want("pusher:error")
 		if got := p.closed(); got != 4201 {

@@ -523,6 +523,9 @@ func (u *underWay) read(t *testing.T, channels []string, random *rand.Rand, read
 	took := func(before string) {
 		l.stop()
 		l.neverBack(channels, before)
+		if n := l.count("gap", ""); n > 0 {
+			t.Errorf("%d gaps", n)
+		}
 		for _, ch := range channels {
 			got[ch] = append(got[ch], serials(l.got, ch)...)
 		}
@@ -544,9 +547,6 @@ func (u *underWay) read(t *testing.T, channels []string, random *rand.Rand, read
 		l = u.gateways[random.IntN(2)].listen(t, query, before)
 	}
 	took(before)
-	if n := l.count("gap", ""); n > 0 {
-		t.Errorf("%d gaps", n)
-	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, ch := range channels {
