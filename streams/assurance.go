@@ -14,93 +14,92 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// assurance makes sure that what the server acknowledged is in the log under its own
-// subject. With some settings, which anybody may set who administers NATS, it is not. The
-// settings are put back soon. Until then an event that was looked up, or that came live where it
-// belongs, vouches for those that are acknowledged within a moment, and these are kept until that
-// is known to hold.
+// assurance checks that acknowledged events are in the log under their own subjects. Some stream settings, which any
+// administrator of NATS can change, make the server acknowledge an event that it stores elsewhere or not at all. The
+// settings are put back soon. To look every event up would be too expensive. So an event that was looked up, or that
+// arrived live on its own subject, vouches for the events acknowledged within the next moment. Those events are kept
+// until it is known that the settings were right for them as well.
 type assurance struct {
 	mu rank.Mutex[rank.StreamsAssurance]
-	// until is when events are looked up again.
+	// until is the time after which the next event must be looked up.
 	until time.Time
-	// recent and former were acknowledged and not looked up, each for sureAge.
+	// recent and former hold acknowledged events that were not looked up. Each list lasts for sureAge.
 	recent, former []*parcel
 	bytes          int
-	// astray turned out to be elsewhere and are to be stored again. As long as there are
-	// some, nothing vouches for others.
+	// astray holds events that were found to be misplaced and must be stored again. While it is not empty, no event
+	// vouches for others.
 	astray []*parcel
-	// begun is sent to when there are recent ones again.
+	// begun receives a value when recent becomes non-empty.
 	begun chan struct{}
-	// looking has a place for each that is being looked up.
+	// looking is a semaphore for lookups.
 	looking chan struct{}
 }
 
-// parcel is a message on its way into its channel.
+// parcel is a message that is being stored in its channel.
 type parcel struct {
 	m *nats.Msg
-	// size is that of the message in bytes.
+	// size of the message in bytes.
 	size int
-	// key is the id that a publisher chose for the event, empty if he chose none, and
-	// claimed how many ids that are made of it turned out to be of no use.
+	// key is the id that the publisher chose for the event, or empty. claimed counts the deduplication ids derived
+	// from it that turned out to be unusable.
 	key     string
 	claimed int
-	// first is the first attempt to store it, if somebody made that already. life, since and
-	// upset, how often the app had been upset, are of before it.
+	// first is the first attempt to store the message, if one was made before. life, since and upset (the value of
+	// appLog.upset) were taken before that attempt.
 	first *letter
 	life  *string
 	since begun
 	upset uint64
-	// unsure says that attempts were made to store it with others, which may have succeeded.
+	// unsure says that attempts were made to store it in a batch, which may have succeeded.
 	unsure bool
-	// offset is where it was acknowledged, and sent when that was.
+	// offset is the acknowledged offset, and sent the time of the acknowledgement.
 	offset uint64
 	sent   time.Time
-	// retried says that more than one attempt was made to store it, of which an earlier one may
-	// have been misplaced.
+	// retried says that more than one attempt was made. An earlier one may have been misplaced.
 	retried bool
-	// astray says that it was elsewhere and has another id, by which it is to be stored again.
+	// astray says that the message was found elsewhere and now has another id, with which it must be stored again.
 	astray bool
-	// until bounds how long that is tried, and looking it up. It is zero before that.
+	// until is the deadline for looking the message up and storing it again. It is zero until one of them begins.
 	until time.Time
 }
 
-// note notes where a message was acknowledged, just now.
+// note records an acknowledgement that has just arrived.
 func (p *parcel) note(offset uint64) { p.offset, p.sent = offset, time.Now() }
 
 const (
-	// sureFor is how long an event that is where it belongs vouches for others.
+	// sureFor is how long a correctly placed event vouches for others.
 	sureFor = 20 * time.Millisecond
-	// sureAge is how long it may take until an edited stream is noticed.
+	// sureAge is the longest time until an edit of a stream is noticed.
 	sureAge = 250 * time.Millisecond
-	// sureMany and sureBytes bound the recent ones. One more is looked up.
+	// sureMany and sureBytes bound recent. If it is full, an event is looked up instead.
 	sureMany, sureBytes = 1024, 1 << 20
-	// sureLooks is how many are looked up at a time.
+	// sureLooks is the number of concurrent lookups.
 	sureLooks = 4
-	// sureTimeout bounds looking up. An acknowledged event is not held back by a log that
-	// cannot be read, as long as it can be kept to be looked up later.
+	// sureTimeout bounds one lookup. If the log cannot be read, the publisher need not wait longer, as long as there is
+	// room to keep the event for a later lookup.
 	sureTimeout = time.Second
-	// sureTries is how often an event is stored anew that is not where it belongs.
+	// sureTries is how often a misplaced event is stored again.
 	sureTries = 5
 )
 
-// vouched says whether another event vouches for one, which is kept then. None does if the app
-// was upset while this one was on its way: the other one may have been stored before that.
+// vouched reports whether another event vouches for p, and if so keeps p. It is false if the app was upset while p was
+// being stored, because the other event may have been stored before that.
 func (s *assurance) vouched(p *parcel, upset uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return p.upset == upset && time.Now().Before(s.until) && len(s.astray) == 0 && s.add(p)
 }
 
-// keep takes one that could not be looked up, if there is room.
+// keep keeps a parcel that could not be looked up. It reports false if there is no room.
 func (s *assurance) keep(p *parcel) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.add(p)
 }
 
-// add makes a copy of one a recent one, if there is room: the parcels of a batch are one piece of
-// memory. Whoever has to store it again begins anew, whatever is under way with the parcel now. The
-// lock is held.
+// add appends a copy of p to recent, and reports false if there is no room. It copies because the parcels of a batch
+// share one allocation. The copy forgets the present attempt: storing it again begins from the start. The caller holds
+// mu.
 func (s *assurance) add(p *parcel) bool {
 	if len(s.recent) >= sureMany || s.bytes+p.size > sureBytes {
 		return false
@@ -117,8 +116,8 @@ func (s *assurance) add(p *parcel) bool {
 	return true
 }
 
-// vouch notes that an event which was just acknowledged is where it belongs. It vouches for
-// those before it as well, unless somebody may have edited the stream since they were sent.
+// vouch records that an event which was just acknowledged is in its place. It also vouches for earlier events, unless
+// the stream may have been edited since they were sent. deaf says that edits may go unnoticed.
 func (s *assurance) vouch(deaf bool, upset uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,16 +127,16 @@ func (s *assurance) vouch(deaf bool, upset uint64) {
 	}
 }
 
-// upsetSince says whether the app, which has been upset so often by now, was since the first of
-// those that were not looked up was sent. The lock is held.
+// upsetSince reports whether the app was upset since the first event that was not looked up was sent. upset is the
+// present value of appLog.upset. The caller holds mu.
 func (s *assurance) upsetSince(upset uint64) bool {
 	stale := func(p *parcel) bool { return p.upset != upset }
 	return slices.ContainsFunc(s.former, stale) || slices.ContainsFunc(s.recent, stale)
 }
 
-// saw notes that an event came live in its channel, some time after it was stored: the log had it
-// there, and nobody but the server says so. It vouches as one does that was looked up at that
-// time. Looking up costs the server more than the event itself where few are published.
+// saw records that an event arrived live in its channel, age after it was stored. Only the server can write to the
+// live subject, so the log had the event in its place. The event vouches like one that was looked up at that time.
+// This saves lookups, which cost the server more than the events themselves where few are published.
 func (s *assurance) saw(age time.Duration) {
 	left := sureFor - max(age, 0)
 	if left <= 0 {
@@ -150,10 +149,10 @@ func (s *assurance) saw(age time.Duration) {
 	}
 }
 
-// turn makes the recent ones the former ones. The lock is held.
+// turn moves recent to former, and drops what was in former. The caller holds mu.
 func (s *assurance) turn() { s.former, s.recent, s.bytes = s.recent, nil, 0 }
 
-// take empties an assurance.
+// take removes and returns all parcels.
 func (s *assurance) take() []*parcel {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -162,31 +161,32 @@ func (s *assurance) take() []*parcel {
 	return all
 }
 
-// leave keeps what could not be stored again yet, before what was kept since.
+// leave puts back the parcels that could not be stored again yet, before those that were added since.
 func (s *assurance) leave(some []*parcel) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.astray = append(some, s.astray...)
 }
 
-// whereabouts are where an acknowledged message turned out to be.
+// whereabouts is the result of looking up an acknowledged message.
 type whereabouts uint8
 
 const (
-	// inPlace: it is where it belongs, or was until retention or a purge of its channel removed it.
+	// inPlace: the message is under its own subject, or was until retention or a purge of its channel removed it.
 	inPlace whereabouts = iota
-	// elsewhere: it is in the log under another subject.
+	// elsewhere: the message is in the log under another subject.
 	elsewhere
-	// nowhere: the log did not take it, and nobody was given it.
+	// nowhere: the log did not store the message, and it was not delivered.
 	nowhere
-	// gone: it is not in the log, and neither retention nor a purge of its channel explains
-	// that. It may have been delivered before somebody removed it.
+	// gone: the message is not in the log, and neither retention nor a purge of its channel explains that. It may have
+	// been delivered before it was removed.
 	gone
 	// unread: the log could not be read.
 	unread
 )
 
-// whereIs looks a message up that was acknowledged a moment ago, unless it was delivered already.
+// whereIs looks up a message that was acknowledged a moment ago. A message that was already delivered is in place
+// without a lookup.
 func (l *Log) whereIs(ctx context.Context, a *appLog, p *parcel) whereabouts {
 	if a.known.inPlace(p.offset, p.m.Subject) {
 		return inPlace
@@ -200,7 +200,7 @@ func (l *Log) whereIs(ctx context.Context, a *appLog, p *parcel) whereabouts {
 	case found && got.subject == p.m.Subject:
 		return inPlace
 	case found && last(got.header, nats.MsgIdHdr) != last(p.m.Header, nats.MsgIdHdr):
-		// The log began a new life, of which everybody is told.
+		// The offset belongs to a new epoch of the log. That is reported to all subscribers separately.
 		a.lookSoon()
 		return inPlace
 	case found:
@@ -227,22 +227,22 @@ func (l *Log) whereIs(ctx context.Context, a *appLog, p *parcel) whereabouts {
 	return gone
 }
 
-// purged says whether a purge or a reset of its channel explains that a message is not in the log
-// any more, here or on another gateway. A purge notes what it is going to remove before it does.
+// purged reports whether a purge or reset of the channel, by any gateway, explains that a message is not in the log. A
+// purge records what it will remove before it removes it.
 func (l *Log) purged(ctx context.Context, a *appLog, p *parcel, info *jetstream.StreamInfo) (bool, error) {
 	channel, err := name.Decode(strings.TrimPrefix(p.m.Subject, a.root))
 	if err != nil {
-		return false, nil // It is not the subject of a channel.
+		return false, nil // not the subject of a channel
 	}
 	below, err := span{log: l, app: a, channel: channel}.cut(ctx, info)
 	return p.offset < below, err
 }
 
-// uninterestedFor is how long after retention by interest was put back an event may turn out
-// not to have been taken because of it.
+// uninterestedFor is how long after the end of an interest retention a missing event is attributed to it. With that
+// retention the server acknowledges events without storing them.
 const uninterestedFor = 3 * time.Second
 
-// infoFor asks the leader for the stream, with the number of messages of a subject.
+// infoFor asks the leader for the state of the stream, with the number of messages of each subject that matches.
 func (l *Log) infoFor(ctx context.Context, a *appLog, subject string) (*jetstream.StreamInfo, error) {
 	s, err := l.admin.Stream(ctx, a.stream)
 	if err != nil {
@@ -255,8 +255,8 @@ func (l *Log) infoFor(ctx context.Context, a *appLog, subject string) (*jetstrea
 	return info, led(info)
 }
 
-// removes says whether retention explains that a message is not in the log any more. before
-// is what the stream said of itself at the last look: somebody may have put a limit back.
+// removes reports whether retention explains that a message is not in the log. before is the state of the stream at
+// the previous look, because a limit may have been changed back since.
 func removes(info, before *jetstream.StreamInfo, p *parcel) bool {
 	limit := leastOf(info).messages
 	if before != nil {
@@ -268,9 +268,8 @@ func removes(info, before *jetstream.StreamInfo, p *parcel) bool {
 		c.MaxAge > 0 && time.Since(p.sent) > c.MaxAge/2
 }
 
-// assured says whether an acknowledged message is where it belongs, as far as that can be
-// known. It is unread if the log could not be read as long as there was time, and there was no
-// room for one more that waits to be looked up.
+// assured reports where an acknowledged message is, as far as that can be known. The result is unread if the log could
+// not be read before ctx ended and there was no room to keep the message for a later lookup.
 func (l *Log) assured(ctx context.Context, a *appLog, p *parcel) whereabouts {
 	for {
 		where := l.lookedUp(ctx, a, p)
@@ -278,7 +277,7 @@ func (l *Log) assured(ctx context.Context, a *appLog, p *parcel) whereabouts {
 		case where == unread && a.sure.keep(p):
 			return inPlace
 		case where != inPlace && where != unread:
-			// The others are looked up by whoever watches the stream.
+			// The goroutine that supervises the stream looks up the other events.
 			a.lookSoon()
 		}
 		if where != unread {
@@ -292,8 +291,8 @@ func (l *Log) assured(ctx context.Context, a *appLog, p *parcel) whereabouts {
 	}
 }
 
-// lookedUp looks a message up if it was not delivered and no other one vouches for it. Only some
-// are looked up at a time: the first that is vouches for most of those who wait.
+// lookedUp looks a message up, unless it was delivered or another event vouches for it. Lookups are limited to a few at
+// a time, because the first one vouches for most of those that wait.
 func (l *Log) lookedUp(ctx context.Context, a *appLog, p *parcel) whereabouts {
 	if a.known.inPlace(p.offset, p.m.Subject) || a.sure.vouched(p, a.upset.Load()) {
 		return inPlace
@@ -314,7 +313,7 @@ func (l *Log) lookedUp(ctx context.Context, a *appLog, p *parcel) whereabouts {
 	return where
 }
 
-// deaf says whether somebody might edit a stream and NATS not tell.
+// deaf reports whether a stream may be edited without NATS telling this gateway.
 func (l *Log) deaf() bool {
 	if l.unadvised.Load() || !l.feed.connected() {
 		return true
@@ -329,8 +328,8 @@ func (l *Log) deaf() bool {
 	return false
 }
 
-// settle looks the last of the recent events up, which vouches for the others as long as
-// nobody edits the stream, and otherwise each of them. It says whether there are some left.
+// settle looks up the last kept event. It vouches for the others if the stream cannot have been edited meanwhile.
+// Otherwise each of them is looked up. settle reports whether any are left.
 func (l *Log) settle(a *appLog) bool {
 	s := &a.sure
 	s.mu.Lock()

@@ -10,37 +10,37 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// mark is a place in the log that was seen: by its message, or only by its offset if
-// time is zero. As long as the log lives it either still has that message or removed
-// it by retention; whatever else it says there, it lost what it once had.
+// mark is a message that the log is known to have held, identified by offset, subject and time, or only by its offset
+// if time is zero. Within one epoch, the log either still has the message or has removed it by retention. If it has
+// anything else at that offset, it has lost data.
 type mark struct {
 	subject string
 	offset  uint64
 	time    time.Time
 }
 
-// fate is what became of a mark.
+// fate is the result of looking up a mark.
 type fate uint8
 
 const (
 	// kept: the log has the message.
 	kept fate = iota
-	// removed: the log has been beyond it and has it no more. Retention does that.
+	// removed: the log has newer messages and no longer has this one, as after retention.
 	removed
-	// lost: the log ends before it, or has given its offset to another message. It was
-	// restored to an older state, or its servers came back without its tail.
+	// lost: the log ends before the offset, or has another message there. The log was restored to an older state, or
+	// its servers came back without its tail.
 	lost
 )
 
-// witness remembers what one life of an app's log is known to have held, so that a tail
-// that was lost is noticed before what follows is taken for its continuation. It is
-// safe for use by many goroutines.
+// witness remembers what the log of an app is known to have held in the present epoch. So a lost tail is noticed
+// before new messages are taken for its continuation. Safe for concurrent use.
 type witness struct {
 	// high is the highest offset that was delivered or acknowledged here.
 	high atomic.Uint64
-	// newest are offsets that were delivered, each in a place of its own.
+	// newest holds the last delivered offsets, each at index offset % len.
 	newest [1024]atomic.Uint64
-	// placed are those that were delivered in the channels of their subjects, as sums of both.
+	// placed holds hashes of offset and subject of the last messages that were delivered in their channels, each at
+	// index offset % len.
 	placed [256]atomic.Uint64
 
 	horizon horizon
@@ -49,11 +49,10 @@ type witness struct {
 	marks []mark
 }
 
-// maxMarks bounds what waits to be looked up. Each is of another time at which a
-// connection broke.
+// maxMarks bounds the marks that wait to be looked up. Each broken connection adds some.
 const maxMarks = 16
 
-// saw notes an offset. It costs a load where several channels take turns.
+// saw records an offset that was delivered or acknowledged. If it is not the highest, this costs one atomic load.
 func (w *witness) saw(offset uint64) {
 	for {
 		have := w.high.Load()
@@ -63,37 +62,36 @@ func (w *witness) saw(offset uint64) {
 	}
 }
 
-// gave notes an offset that was delivered, in the channel of a subject.
+// gave records an offset that was delivered in the channel of subject.
 func (w *witness) gave(offset uint64, subject string) {
 	w.saw(offset)
 	w.newest[offset%uint64(len(w.newest))].Store(offset)
 	w.placed[offset%uint64(len(w.placed))].Store(placeSum(offset, subject))
 }
 
-// inPlace says whether a message is one of those that were delivered last, in the channel of its
-// subject. That it is not says nothing.
+// inPlace reports whether a message is one of the last that were delivered in the channel of subject. If it is false,
+// the message may have been delivered earlier or not at all.
 func (w *witness) inPlace(offset uint64, subject string) bool {
 	return w.placed[offset%uint64(len(w.placed))].Load() == placeSum(offset, subject)
 }
 
 var placeSeed = maphash.MakeSeed()
 
-// placeSum is another number for every offset and subject, but for one pair in 2^63, and not 0.
+// placeSum hashes an offset and a subject. The result is never 0, and two pairs collide with a probability of 2^-63.
 func placeSum(offset uint64, subject string) uint64 {
 	const spread = 0x9e3779b97f4a7c15 // the golden ratio, as offsets come in a row
 	return (maphash.String(placeSeed, subject) ^ offset*spread) | 1
 }
 
-// delivered says whether an offset is one of those that were delivered last. That it is not
-// says nothing.
+// delivered reports whether an offset is one of the last that were delivered. If it is false, the offset may have been
+// delivered earlier or not at all.
 func (w *witness) delivered(offset uint64) bool {
 	return w.newest[offset%uint64(len(w.newest))].Load() == offset
 }
 
-// stored notes the offset of an acknowledgement, which may be late: only if the life in
-// which it was asked for goes on, and at one moment with that. The next life begins with
-// restart after the epoch has changed; noted there, an offset of before would look like
-// another lost tail.
+// stored records the offset of an acknowledgement, which may arrive late. It does so only if goesOn reports that the
+// epoch of the request still is the present one. Both happen under the lock that restart takes, because an offset of
+// an earlier epoch, recorded in the next one, would look like another lost tail.
 func (w *witness) stored(offset uint64, goesOn func() bool) {
 	if offset <= w.high.Load() {
 		return
@@ -105,7 +103,7 @@ func (w *witness) stored(offset uint64, goesOn func() bool) {
 	}
 }
 
-// keep adds marks that must be looked up before they can be forgotten.
+// keep adds marks. They stay until they have been looked up.
 func (w *witness) keep(marks ...mark) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -122,14 +120,14 @@ func (w *witness) pending() []mark {
 	return slices.Clone(w.marks)
 }
 
-// settled forgets marks that were looked up.
+// settled removes marks that were looked up.
 func (w *witness) settled(done []mark) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.marks = slices.DeleteFunc(w.marks, func(m mark) bool { return slices.Contains(done, m) })
 }
 
-// restart begins with another life that reaches up to an offset.
+// restart begins a new epoch, in which the log ends at offset end.
 func (w *witness) restart(end uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -143,9 +141,8 @@ func (w *witness) restart(end uint64) {
 	}
 }
 
-// disconnected remembers what each log held when a connection broke. Whatever server
-// answers next may have been restored meanwhile, and may already hold newer messages
-// when it is asked for the first time.
+// disconnected records what each log held when a connection broke. The server that answers next may have been restored
+// from older data, and may already hold newer messages when it is asked for the first time.
 func (l *Log) disconnected() {
 	for _, a := range l.apps.All() {
 		var newest mark
@@ -158,10 +155,10 @@ func (l *Log) disconnected() {
 	}
 }
 
-// confirmPause lies between two looks at a log that seems to be too short.
+// confirmPause is the time between two looks at a log that seems to be too short.
 const confirmPause = 250 * time.Millisecond
 
-// fateOf asks the leader of a stream what became of a mark.
+// fateOf looks up a mark at the leader of the stream.
 func (l *Log) fateOf(ctx context.Context, a *appLog, m mark) (fate, error) {
 	for try := 0; ; try++ {
 		got, found, err := l.reader.leaderGet(ctx, a.stream, getRequest{Seq: m.offset})
@@ -182,8 +179,8 @@ func (l *Log) fateOf(ctx context.Context, a *appLog, m mark) (fate, error) {
 		case try > 0:
 			return lost, nil
 		}
-		// A leader answers after it has caught up. All subscribers are told if it
-		// did not, so it is asked twice.
+		// A leader should answer only after it has caught up. A loss is reported to all subscribers, so the leader is
+		// asked twice to be sure.
 		select {
 		case <-ctx.Done():
 			return 0, ctx.Err()
@@ -192,7 +189,7 @@ func (l *Log) fateOf(ctx context.Context, a *appLog, m mark) (fate, error) {
 	}
 }
 
-// anyLost asks what became of marks until one is lost.
+// anyLost looks up marks until one is lost, and reports whether one is.
 func (l *Log) anyLost(ctx context.Context, a *appLog, marks []mark) (bool, error) {
 	for _, m := range marks {
 		if what, err := l.fateOf(ctx, a, m); err != nil || what == lost {
