@@ -8,69 +8,67 @@ import (
 )
 
 const (
-	// aheadLife is for how long a run is given out after it was read. Whatever was removed from its
-	// middle in the meantime is shown for that long.
+	// aheadLife is how long a run is used after it was read. Messages that were removed from its middle meanwhile are
+	// still shown for that long.
 	aheadLife = time.Minute
-	// aheadIdle is for how long a run is kept that nobody asks for, and aheadProof for how long it is taken for
-	// granted that its messages are still those of the log.
+	// aheadIdle is how long an unused run is kept. aheadProof is how long after a comparison with the log a run is used
+	// without another one.
 	aheadIdle, aheadProof = 10 * time.Second, 2 * time.Second
-	// aheadBytes bounds what all runs take, unless the options say something else, and aheadRuns how many there are.
-	// An app that has more than half of it makes room for others.
+	// aheadBytes is the default bound of the memory of all runs, and aheadRuns bounds their number. Runs of an app that
+	// uses more than half of the memory are removed to make room for other apps.
 	aheadBytes, aheadRuns = 64 << 20, 1024
-	// runBytes is about how much one of them takes.
+	// runBytes is about the size of one run.
 	runBytes = 1 << 20
-	// aheadMessages is how many messages are read at once for those who go on, where they lie close to
-	// each other, and aheadPages how many of their pages.
+	// aheadMessages and aheadPages bound one reading ahead, in messages and in pages of the reader. Fewer are read if
+	// the messages of the channel lie far apart in the stream.
 	aheadMessages, aheadPages = 500, 5
-	// messageBytes is about what a message takes in memory beside its texts.
+	// messageBytes is about the memory of a message without its texts.
 	messageBytes = 352
-	// aheadSteps is how many ends of pages are remembered.
+	// aheadSteps is the number of page ends that are remembered.
 	aheadSteps = 1024
 )
 
-// ahead remembers what was read ahead of those who page through channels. For each page the server
-// counts what follows it, which takes longer than to read it, so one answer is made to do for
-// several pages.
+// ahead caches messages that were read ahead for clients that page through channels. For each page the server also
+// counts the messages that follow it, which takes longer than reading the page. So one answer serves several pages.
 //
-// A run is what the log has of a channel from one offset to another in one life. It may come from any
-// copy of the log: a copy holds what its leader does up to where it is, and offsets only rise,
-// so nothing comes to be between two messages that one answer had in a row. What may change is that
-// messages are removed. Retention and purges remove the oldest ones, and whoever reads asks first
-// which is the oldest, so nothing below that one is given. What is removed from the middle, by hand, is
-// given for aheadLife. A run is no answer to where the log ends: its last message may have got a successor,
-// so what is read onward ends before that, and a run that reaches beyond the newest message is of a log
-// that lost its tail. A new life has other runs, by its epoch.
+// A run holds everything that the log has of a channel from one offset to another, in one epoch. It may come from any
+// replica: a replica holds what its leader holds up to some offset, and offsets only rise, so no message can appear
+// later between two that one answer had in a row. Messages can only be removed. Retention and purges remove the oldest
+// ones; every reader first asks which message is the oldest, and gets nothing below it. A message that was removed from
+// the middle by hand is still given for aheadLife. A run does not tell where the log ends, because its last message may
+// have a successor by now. So reading onward ends before the last message of a run. A run that reaches beyond the
+// newest message of the log comes from a log that has lost its tail. Runs of different epochs are separate.
 //
-// A log that lost its tail may have stored others at the same offsets, before anybody noticed: every aheadProof
-// the last message of a run is compared with the one that the log has there, see [claim].
+// A log that lost its tail may have stored other messages at the same offsets before this was noticed. Therefore the
+// last message of a run is compared with the log every aheadProof, see [claim].
 //
-// Publications of runs are shared by all who read them, and never changed. The zero value
-// keeps nothing. It is safe for use by many goroutines.
+// All readers share the publications of runs, and must not change them. The zero value keeps nothing. Safe for
+// concurrent use.
 type ahead struct {
 	mu rank.Mutex[rank.StreamsAhead]
-	// now is time.Now unless a test has another clock.
+	// now is the clock; nil means time.Now.
 	now   func() time.Time
 	lines map[strand]runs
-	// room is what all runs may take.
+	// room bounds the memory of all runs, in bytes.
 	room int
-	// bytes and number are those of all runs, and of each app that has some.
+	// bytes and number are totals of all runs. apps has the bytes of each app.
 	bytes, number int
 	apps          map[string]int
 	given         uint64
-	// forgotten counts how often something was forgotten.
+	// forgotten counts the calls of forget and refute.
 	forgotten uint64
-	// steps are where pages ended, each in a place of its own.
+	// steps is a hash table of page ends by offset. A newer one replaces an older one in the same slot.
 	steps [aheadSteps]step
 }
 
-// pace is how far apart the messages lie that somebody reads, and what they take in memory, on average. It
-// is zero as far as that is not known.
+// pace is the average distance of the messages of a reader in the stream, and their average size in memory. Unknown
+// values are zero.
 type pace struct {
 	apart float64
 	size  int
 }
 
-// paceOf takes messages in either order.
+// paceOf computes the pace of messages, which may be in either order.
 func paceOf(messages []stored) pace {
 	n, bytes := len(messages), 0
 	if n == 0 {
@@ -83,7 +81,7 @@ func paceOf(messages []stored) pace {
 	return pace{float64(max(low, high)-min(low, high)) / float64(max(n-1, 1)), bytes / n}
 }
 
-// step is where a page ended that others may follow.
+// step is the end of a page that may be followed by another page.
 type step struct {
 	strand
 	back   bool
@@ -92,7 +90,7 @@ type step struct {
 	at     time.Time
 }
 
-// time is what the clock says. The lock is held.
+// time returns the present time. The caller holds mu.
 func (a *ahead) time() time.Time {
 	if a.now != nil {
 		return a.now()
@@ -100,12 +98,12 @@ func (a *ahead) time() time.Time {
 	return time.Now()
 }
 
-// place is where a step is remembered. Messages of a stream have different offsets.
+// place returns the slot of an offset.
 func (a *ahead) place(offset uint64) *step {
 	return &a.steps[offset*0x9e3779b97f4a7c15>>54%aheadSteps]
 }
 
-// ended notes that a page ended with an offset and that there is more.
+// ended records that a page ended at an offset and that there is more.
 func (a *ahead) ended(l strand, back bool, offset uint64, p pace) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -113,7 +111,7 @@ func (a *ahead) ended(l strand, back bool, offset uint64, p pace) {
 	*a.place(offset) = step{l, back, offset, p, now}
 }
 
-// goesOn says whether a page ended with an offset a moment ago, and at which pace.
+// goesOn reports whether a page ended at an offset a moment ago, and returns its pace.
 func (a *ahead) goesOn(l strand, back bool, offset uint64) (pace, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -122,14 +120,14 @@ func (a *ahead) goesOn(l strand, back bool, offset uint64) (pace, bool) {
 	return s.pace, s.strand == l && s.back == back && s.offset == offset && now.Sub(s.at) < aheadProof
 }
 
-// ticket is from when something was about to be read.
+// ticket is the state before a reading.
 type ticket struct {
 	forgotten uint64
 	at        time.Time
 }
 
-// begin is called before something is read ahead. It reports false if there is no room for it; room is
-// not made by forgetting what others are about to be given.
+// begin must be called before a reading ahead. It reports false if there is no room. It does not make room by removing
+// runs that other readers are about to use.
 func (a *ahead) begin(l strand, bytes int) (ticket, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -137,8 +135,8 @@ func (a *ahead) begin(l strand, bytes int) (ticket, bool) {
 	return ticket{a.forgotten, now}, a.fits(l.app, bytes, now)
 }
 
-// keep remembers messages, which are all that there is from an offset up to the last one of them. They
-// are not kept if something was forgotten since they were about to be read, or if they have no room.
+// keep stores messages as a run. They must be all messages of the channel from offset from to the last of them. They
+// are not kept if anything was forgotten since t, or if there is no room.
 func (a *ahead) keep(l strand, from uint64, messages []stored, t ticket) {
 	if len(messages) == 0 {
 		return
@@ -156,7 +154,7 @@ func (a *ahead) keep(l strand, from uint64, messages []stored, t ticket) {
 	a.weigh()
 }
 
-// weigh counts what there is. The lock is held.
+// weigh computes the totals. The caller holds mu.
 func (a *ahead) weigh() {
 	a.bytes, a.number, a.apps = 0, 0, map[string]int{}
 	for _, l := range a.lines {
@@ -167,7 +165,7 @@ func (a *ahead) weigh() {
 	}
 }
 
-// drop forgets the runs that are named. The lock is held.
+// drop removes the runs for which named is true. The caller holds mu.
 func (a *ahead) drop(named func(r *run) bool) {
 	before, after := a.number, 0
 	for s, l := range a.lines {
@@ -183,12 +181,12 @@ func (a *ahead) drop(named func(r *run) bool) {
 	}
 }
 
-// expire forgets what is too old, or lay idle for too long. The lock is held.
+// expire removes runs that are too old or were not used for too long. The caller holds mu.
 func (a *ahead) expire(now time.Time) {
 	a.drop(func(r *run) bool { return now.Sub(r.read) >= aheadLife || now.Sub(r.used) >= aheadIdle })
 }
 
-// fits makes room for a run of an app, if that can be had from those that may go. The lock is held.
+// fits makes room for a run of an app, and reports false if it cannot. The caller holds mu.
 func (a *ahead) fits(app string, bytes int, now time.Time) bool {
 	a.expire(now)
 	for a.bytes+bytes > a.room || a.number >= aheadRuns {
@@ -201,9 +199,9 @@ func (a *ahead) fits(app string, bytes int, now time.Time) bool {
 	return true
 }
 
-// leastUsed is the run that was not given out for longest, of those that may go for one of an app: any that was not
-// given out for a moment, those of the app itself that are spent, and those of one that has more than half of
-// everything, for others who have less. What others are about to be given stays. The lock is held.
+// leastUsed returns the least recently used run that may be removed for a run of an app, or nil. These may be removed:
+// runs that were not used for aheadProof, spent runs of the same app, and, for an app that uses less than half of the
+// memory, runs of an app that uses more than half. Other runs are about to be used. The caller holds mu.
 func (a *ahead) leastUsed(app string, bytes int, now time.Time) (least *run) {
 	modest := a.apps[app]+bytes <= a.room/2
 	for _, l := range a.lines {
@@ -217,14 +215,14 @@ func (a *ahead) leastUsed(app string, bytes int, now time.Time) (least *run) {
 	return least
 }
 
-// sweep forgets what is too old, of all apps.
+// sweep removes expired runs.
 func (a *ahead) sweep() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.expire(a.time())
 }
 
-// forget forgets what is remembered of a subject, or everything if it is empty, and what is being read.
+// forget removes the runs of a subject, or all runs if it is empty. Messages that are being read are not kept either.
 func (a *ahead) forget(subject string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -232,7 +230,7 @@ func (a *ahead) forget(subject string) {
 	a.drop(func(r *run) bool { return subject == "" || r.subject == subject })
 }
 
-// refute forgets a strand that is not as it was remembered, and what is being read.
+// refute removes the runs of a strand that differ from the log. Messages that are being read are not kept either.
 func (a *ahead) refute(l strand) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -240,15 +238,15 @@ func (a *ahead) refute(l strand) {
 	a.drop(func(r *run) bool { return r.strand == l })
 }
 
-// Ahead is what was read ahead of those who page through channels.
+// Ahead are statistics of what was read ahead for clients that page through channels.
 type Ahead struct {
-	// Given is how many messages they were given of it since the log was opened, and Bytes about what is
-	// in memory.
+	// Given is the number of messages that were served from memory since the log was opened. Bytes is about the memory
+	// in use.
 	Given uint64
 	Bytes int
 }
 
-// Ahead may be called at any time from any goroutine.
+// Ahead returns the present statistics. Safe for concurrent use.
 func (l *Log) Ahead() Ahead {
 	a := &l.ahead
 	a.mu.Lock()

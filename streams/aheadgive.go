@@ -7,19 +7,20 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// claim is that the log has a message at an offset that it stored at a time.
+// claim states that the log has a message of a strand at offset, which it stored at time.
 type claim struct {
 	strand
 	offset uint64
 	time   time.Time
 }
 
-// valid says whether a run may be given to who knows what the log has. The lock is held.
+// valid reports whether a run may be used, given what the log is known to have. The caller holds mu.
 func (r *run) valid(known broker.Retained, now time.Time) bool {
 	return r.last() <= known.Newest && now.Sub(r.read) < aheadLife
 }
 
-// doubtful says whether a run is to be compared with the log, and takes that for done. The lock is held.
+// doubtful reports whether a run must be compared with the log, with the claim to verify. It counts the comparison as
+// done. The caller holds mu.
 func (r *run) doubtful(now time.Time) (claim, bool) {
 	if now.Sub(r.proven) < aheadProof {
 		return claim{}, false
@@ -28,17 +29,17 @@ func (r *run) doubtful(now time.Time) (claim, bool) {
 	return claim{r.strand, r.last(), r.messages[len(r.messages)-1].pub.Time}, true
 }
 
-// found is what was read before. Somebody must prove what is claimed, if anything is, before it is believed.
+// found is the result of a lookup in the cache. The caller must verify its claims before it uses the messages.
 type found struct {
 	messages []stored // oldest first
 	pace     pace
 	claims   []claim
-	// reach is down to where there are no others.
+	// reach is the offset down to which messages is complete.
 	reach uint64
 }
 
-// onward gives up to n messages from an offset on which are followed by another one. The number of those that
-// are pending is only known not to be 0. It reports false if it knows nothing of the offset.
+// onward returns up to n cached messages from an offset on. It leaves out the last cached one, so that every returned
+// message has a successor; pending of the last one is 1, meaning "some". It reports false if the offset is not cached.
 func (a *ahead) onward(l strand, from uint64, n int, known broker.Retained) (f found, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -69,8 +70,8 @@ func (a *ahead) onward(l strand, from uint64, n int, known broker.Retained) (f f
 	return f, ok
 }
 
-// back gives the last n messages between two offsets of which the runs may not have the lower
-// one. It reports false if it knows nothing of the upper one.
+// back returns up to n cached messages, the last ones between two offsets. They may not reach down to the lower one, see
+// reach. It reports false if the upper offset is not cached.
 func (a *ahead) back(l strand, from, to uint64, n int, known broker.Retained) (f found, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -107,7 +108,7 @@ func (a *ahead) back(l strand, from, to uint64, n int, known broker.Retained) (f
 	return f, ok
 }
 
-// doubt notes what is to be proven before messages of a run are believed.
+// doubt adds the claim of a run if the run must be compared with the log.
 func (f *found) doubt(r *run, now time.Time) {
 	if c, doubtful := r.doubtful(now); doubtful {
 		f.claims = append(f.claims, c)

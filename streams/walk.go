@@ -9,18 +9,19 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// walk is the reading of one page by somebody who may go on from page to page.
+// walk reads one page for a reader that may continue from page to page.
 type walk struct {
 	span
 	of strand
-	// limit is how many messages are asked for.
+	// limit is the number of messages that the reader asks for.
 	limit int
-	// goesOn says that he went on from a page before, whose pace this is.
+	// goesOn says that the reader continues after an earlier page. pace is that of the earlier page.
 	goesOn bool
 	pace   pace
 }
 
-// walk begins to read a page of up to n messages. Whoever reads on from one of the places goes on.
+// walk begins to read a page of up to n messages. If an earlier page ended at one of the places, the reader continues
+// after it.
 func (s span) walk(n int, back bool, places ...uint64) *walk {
 	w := &walk{span: s, of: strand{s.app.opt.ID, s.subject, s.known.Epoch}, limit: n}
 	for _, offset := range places {
@@ -31,19 +32,18 @@ func (s span) walk(n int, back bool, places ...uint64) *walk {
 	return w
 }
 
-// knows says whether it was asked what the log has in its present life, without which nothing is
-// given that was read before.
+// knows reports whether it is known what the log has in the present epoch. Otherwise cached messages are not used.
 func (w *walk) knows() bool { return w.known.Messages > 0 && w.app.currentEpoch() == w.known.Epoch }
 
-// ended notes where a page ended behind which there is more.
+// ended records where a page ended that is followed by more.
 func (w *walk) ended(back bool, out []stored) {
 	if n := len(out); n > 0 && w.knows() {
 		w.log.ahead.ended(w.of, back, out[n-1].offset, paceOf(out))
 	}
 }
 
-// count is how many messages are read at once for who goes on, within so many offsets, and reports false if
-// that is nothing more than he wants or there is no room.
+// count returns how many messages to read ahead for a reader that continues. within is the number of offsets that are
+// left. It reports false if that is not more than the reader wants, or if there is no room.
 func (w *walk) count(want int, within uint64) (n int, t ticket, ok bool) {
 	if !w.goesOn || w.pace.size == 0 || !w.knows() {
 		return 0, t, false
@@ -61,13 +61,13 @@ func (w *walk) count(want int, within uint64) (n int, t ticket, ok bool) {
 	return n, t, ok
 }
 
-// read reads messages from an offset on, more than are wanted, and remembers them if there are more. Their
-// publications are shared.
+// read reads n messages from an offset on, and caches them if there are more than wanted. The publications of cached
+// messages are shared.
 func (w *walk) read(ctx context.Context, from uint64, n, want int, t ticket) ([]stored, error) {
 	got, err := w.log.reader.page(ctx, w.app.stream, w.subject, from, n)
 	if err == nil && len(got) > want && w.knows() {
 		for i, p := range w.publications(got, w.of.epoch) {
-			// What came holds the text of its headers in memory as well.
+			// The clones let the received message, with the text of its headers, be freed.
 			p.Data, p.Extras = bytes.Clone(p.Data), bytes.Clone(p.Extras)
 			m := &got[i]
 			m.pub, m.bytes, m.header, m.data = p, m.size(), nil, nil
@@ -77,7 +77,8 @@ func (w *walk) read(ctx context.Context, from uint64, n, want int, t ticket) ([]
 	return got, err
 }
 
-// proven says whether the log has what is claimed. If not, or if it does not say so, what was read before is forgotten.
+// proven reports whether the log has what the claims state. If not, or if the log cannot be read, it removes the strand
+// from the cache.
 func (w *walk) proven(ctx context.Context, claims []claim) bool {
 	for _, c := range claims {
 		got, err := w.log.reader.fetch(ctx, w.app.stream, getRequest{Seq: c.offset})
@@ -89,7 +90,7 @@ func (w *walk) proven(ctx context.Context, claims []claim) bool {
 	return true
 }
 
-// onward is [span.next], with more that is read at once or was read before. The messages are shared.
+// onward is [span.next] with reading ahead and the cache. The messages are shared.
 func (w *walk) onward(ctx context.Context, from, to uint64, want int) ([]stored, error) {
 	if w.knows() {
 		if f, ok := w.log.ahead.onward(w.of, from, want, w.known); ok && w.proven(ctx, f.claims) {
@@ -106,7 +107,7 @@ func (w *walk) onward(ctx context.Context, from, to uint64, want int) ([]stored,
 	return got[:min(len(got), want)], err
 }
 
-// backward is [span.backward], with more that is read at once or was read before.
+// backward is [span.backward] with reading ahead and the cache.
 func (w *walk) backward(ctx context.Context, from, to uint64, n int) (out []stored, more bool, err error) {
 	if !w.knows() {
 		return w.further(ctx, from, to, n)
@@ -124,7 +125,7 @@ func (w *walk) backward(ctx context.Context, from, to uint64, n int) (out []stor
 	case f.reach <= max(from, w.known.Oldest):
 		return got, false, nil
 	}
-	// What is missing lies below, if only to say that there is more.
+	// The rest lies below. Even if nothing is missing, it must be known whether there is more.
 	older, more, err := w.backward(ctx, from, f.reach-1, max(n-len(got), 1))
 	if err != nil {
 		return nil, false, err
@@ -142,8 +143,8 @@ func (w *walk) backward(ctx context.Context, from, to uint64, n int) (out []stor
 	return out, more, nil
 }
 
-// further reads back more than is asked for, if that is likely to be asked for next, and if it finds at once
-// what is asked for now.
+// further reads backwards more than is asked for, if the next pages will probably be asked for. It does so only if one
+// reading finds the present page as well.
 func (w *walk) further(ctx context.Context, from, to uint64, n int) (out []stored, more bool, err error) {
 	low := max(from, w.known.Oldest)
 	if low > to {
@@ -153,10 +154,10 @@ func (w *walk) further(ctx context.Context, from, to uint64, n int) (out []store
 	if !ok {
 		return w.span.backward(ctx, from, to, n, w.known)
 	}
-	// They come in heaps: those before may lie as far apart as the last ones, or as all do.
+	// Messages come in clusters: the earlier ones may be as dense as the last ones, or as the channel on average.
 	for _, apart := range slices.Compact([]float64{max(w.pace.apart, 1), max(w.pace.apart, w.apart, 1)}) {
 		start := low
-		// Some room is left for those that lie closer to each other.
+		// The range is a little smaller than the average says, in case the messages are denser.
 		if back := uint64(apart * float64(count-count/5-2)); to-low > back {
 			start = to - back
 		}
@@ -165,7 +166,7 @@ func (w *walk) further(ctx context.Context, from, to uint64, n int) (out []store
 			return nil, false, err
 		}
 		end := sort.Search(len(got), func(i int) bool { return got[i].offset > to })
-		// A copy that is behind may end below the bound.
+		// A replica that is behind may end below the upper offset.
 		if end == len(got) && (end == 0 || got[end-1].offset < to) {
 			break
 		}
