@@ -13,13 +13,12 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// restoreTimeout bounds one attempt to store an event again. Whoever does that also puts the
-// settings of the stream back, which somebody may have edited once more: as long as he waits
-// for an acknowledgement that does not come, nobody does.
+// restoreTimeout bounds one attempt to store an event again. The same goroutine puts the settings of the stream back,
+// which may have been edited once more. While it waits for an acknowledgement, they stay as they are.
 const restoreTimeout = attemptTimeout + time.Second
 
-// restore stores those of the events anew that were acknowledged and that an edited stream
-// misplaced. It says whether there are some left, which are tried again later.
+// restore stores again the acknowledged events that an edited stream has misplaced. It reports whether some are left for
+// a later attempt.
 func (l *Log) restore(a *appLog) (left bool) {
 	restored, lost, unknown := 0, 0, 0
 	some := a.sure.take()
@@ -44,8 +43,7 @@ func (l *Log) restore(a *appLog) (left bool) {
 	return left
 }
 
-// patient says whether to go on trying with an event. The time without a connection does not
-// count.
+// patient reports whether to keep trying with an event. Time without a connection does not count.
 func (l *Log) patient(p *parcel) bool {
 	now := time.Now()
 	if p.until.IsZero() || !l.read.connected() {
@@ -54,7 +52,7 @@ func (l *Log) patient(p *parcel) bool {
 	return now.Before(p.until)
 }
 
-// tellRestored counts what became of events that were misplaced.
+// tellRestored counts and logs what became of misplaced events.
 func (l *Log) tellRestored(a *appLog, restored, lost int) {
 	l.upkeep.restored.Add(uint64(restored))
 	l.upkeep.misplaced.Add(uint64(lost))
@@ -64,8 +62,7 @@ func (l *Log) tellRestored(a *appLog, restored, lost int) {
 	}
 }
 
-// tellUnknown counts acknowledged events that could not be looked up in time as misplaced,
-// for they may be.
+// tellUnknown counts acknowledged events that could not be looked up in time as misplaced, because they may be.
 func (l *Log) tellUnknown(a *appLog, n int) {
 	l.upkeep.misplaced.Add(uint64(n))
 	if n > 0 {
@@ -74,11 +71,11 @@ func (l *Log) tellUnknown(a *appLog, n int) {
 	}
 }
 
-// putInPlace says where an acknowledged event was. One that was elsewhere is stored again
-// now; of one that could not be stored yet, or looked up, it is unread.
+// putInPlace reports where an acknowledged event was found. If it was elsewhere, it has been stored again. The result is
+// unread if the event could not be looked up or stored.
 func (l *Log) putInPlace(a *appLog, p *parcel) whereabouts {
 	if !p.astray {
-		// What is nowhere may have been delivered. Stored again it would be delivered twice.
+		// An event that is nowhere may have been delivered. Storing it again would deliver it twice.
 		if where := l.whereIs(l.ctx, a, p); where != elsewhere {
 			return where
 		}
@@ -94,14 +91,13 @@ func (l *Log) putInPlace(a *appLog, p *parcel) whereabouts {
 	return elsewhere
 }
 
-// errMisplaced says that the log does not hold events where it must.
+// errMisplaced says that the log does not store events in their channels.
 var errMisplaced = errors.New("NATS acknowledges events and does not store them in their channels")
 
-// errUnsure says that too many events wait to be looked up.
+// errUnsure says that the log cannot be read and that too many events already wait to be looked up.
 var errUnsure = errors.New("NATS acknowledges events, and the log cannot be read to see where they are")
 
-// place sends a message until it is acknowledged and, as far as that can be known, in its
-// channel.
+// place publishes a message until it is acknowledged and, as far as that can be known, stored in its channel.
 func (l *Log) place(ctx context.Context, a *appLog, p *parcel) (broker.Receipt, error) {
 	for try := 1; ; {
 		receipt, err := l.publishAcked(ctx, a, p)
@@ -142,8 +138,9 @@ func (l *Log) place(ctx context.Context, a *appLog, p *parcel) (broker.Receipt, 
 	}
 }
 
-// duplicated says where the message is that has the id of another one, or that somebody else
-// has claimed its id. An attempt whose acknowledgement was lost may have been misplaced.
+// duplicated handles an acknowledgement which says that the id of p is already in the log. It returns where the stored
+// message is: an earlier attempt, whose acknowledgement was lost, may have been misplaced. claimed says that another
+// publisher used the id.
 func (l *Log) duplicated(ctx context.Context, a *appLog, p *parcel) (where whereabouts, claimed bool, err error) {
 	if p.key == "" {
 		if where = l.whereIs(ctx, a, p); where == unread && a.sure.keep(p) {
@@ -152,7 +149,7 @@ func (l *Log) duplicated(ctx context.Context, a *appLog, p *parcel) (where where
 		return where, false, nil
 	}
 	if a.credentials.Load() == nil {
-		return inPlace, false, nil // nobody else writes there
+		return inPlace, false, nil // only gateways write to this log
 	}
 	for {
 		before, found, err := l.reader.ask(ctx, a.stream, getRequest{Seq: p.offset})
@@ -171,11 +168,10 @@ func (l *Log) duplicated(ctx context.Context, a *appLog, p *parcel) (where where
 	}
 }
 
-// storedBefore says whether the message that has the id of another one is from a gateway,
-// and whether it is in its channel, which may be another one. The log tells publishers the id
-// of its last message, and when it has forgotten that, they can use it. Of what is gone
-// already nobody knows, so it counts as ours: channels with many events lose theirs within
-// seconds.
+// storedBefore decides whether before, the stored message with the id of m, comes from a gateway, and whether it is in
+// the channel of m. Other publishers can learn an id, because the log reports the id of its last message, and can use it
+// once the log has forgotten it. If the stored message is gone already, its origin is unknown and it counts as ours:
+// busy channels lose their messages within seconds.
 func (l *Log) storedBefore(a *appLog, m *nats.Msg, before stored, found bool) (where whereabouts, claimed bool) {
 	switch {
 	case !found:
@@ -190,13 +186,12 @@ func (l *Log) storedBefore(a *appLog, m *nats.Msg, before stored, found bool) (w
 	return inPlace, true
 }
 
-// maxClaimed is how many ids of one event are tried. All gateways try the same, so that a
-// repeated publish finds the one that was stored.
+// maxClaimed is the number of ids that are derived for one event. All gateways derive the same ones, so a repeated
+// publish finds the event that was stored.
 const maxClaimed = 8
 
-// readdress gives a message another id: the server knows that of the one it misplaced, or
-// that somebody else has claimed. The ids of an event with a key are made of it, one after
-// the other.
+// readdress gives a message another deduplication id, because the server would take the present one for a duplicate.
+// The ids of an event with a key are derived from the key, in a fixed order.
 func (l *Log) readdress(a *appLog, p *parcel) {
 	p.claimed++
 	id := rand.Text()

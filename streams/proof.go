@@ -12,30 +12,29 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// headerProof is the header by which a gateway proves what it claims of an event: the
-// user, the door, the gateway, the message id and extras. It is a keyed hash of
-// everything that the event says, of its subject and of its deduplication id. Whoever
-// repeats a message with its proof repeats that event in that channel and nothing else,
-// and within the window of deduplication not even that.
+// headerProof is the header with which a gateway proves its claims about an event: the user, the origin, the gateway,
+// the message id and the extras. It is a keyed hash of the whole event, its subject and its deduplication id. Anyone
+// can publish a copy of a message with its proof, but that only repeats the same event in the same channel, and within
+// the deduplication window it does nothing.
 const headerProof = "Proof"
 
-// claims are the headers that nobody but a gateway may write.
+// claims are the headers that only gateways may write.
 var claims = [...]string{headerUser, headerOrigin, headerNode, headerMessage, headerExtras}
 
-// proven are all headers that a proof covers, in its order.
+// proven are the headers that a proof covers, in the order in which they are hashed.
 var proven = [...]string{
 	nats.MsgIdHdr, headerEvent, headerTags, headerKey, headerDelta, headerExclude,
 	headerUser, headerOrigin, headerNode, headerMessage, headerExtras,
 }
 
-// proofBytes is the length of a proof and of an id. An attempt to guess one is a publish.
+// proofBytes is the length of a proof and of an id, in bytes. Each attempt to guess one costs a publish.
 const proofBytes = 16
 
-// key makes keyed hashes for one purpose with one secret of an app.
+// key computes keyed hashes for one purpose with one secret of an app. Safe for concurrent use.
 type key struct{ macs sync.Pool }
 
-// mac is a keyed hash in the making. Its state is kept, as the key takes longer to set up
-// than a message to hash.
+// mac is the state of one hash computation. It is pooled, because setting up the key takes longer than hashing a
+// message.
 type mac struct {
 	hash hash.Hash
 	buf  []byte
@@ -78,7 +77,7 @@ func (m *mac) of(subject string, h nats.Header, data []byte) []byte {
 	return m.hash.Sum(m.sum[:0])[:proofBytes]
 }
 
-// field appends a text with its length, so that no two lists of texts are alike.
+// field appends a text with its length, so that different lists of texts never give the same bytes.
 func field(b []byte, text string, given bool) []byte {
 	if !given {
 		return append(b, 0)
@@ -86,8 +85,8 @@ func field(b []byte, text string, given bool) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(text))+1), text...)
 }
 
-// credentials are what the secrets of an app are used for in its log. The first one
-// signs, all are believed.
+// credentials are the keys derived from the secrets of an app. The first secret signs; proofs of all of them are
+// accepted.
 type credentials struct {
 	ids    *key
 	proofs []*key
@@ -101,8 +100,8 @@ func newCredentials(app string, secrets []Secret) *credentials {
 	return c
 }
 
-// id is the deduplication id that the log knows for one that a gateway chose. All gateways
-// make the same of it, and nobody without the secret can.
+// id returns the deduplication id in the log for an id that was given to a gateway. All gateways derive the same one, and
+// it cannot be derived without the secret.
 func (c *credentials) id(chosen string) string { return "gateway/" + c.ids.text(chosen) }
 
 // sign adds the proof to a message.
@@ -118,7 +117,7 @@ func (c *credentials) sign(m *nats.Msg) {
 	m.Header[headerProof] = []string{string(text[:])}
 }
 
-// believes says whether a message proves what it claims.
+// believes reports whether the proof of a message is valid.
 func (c *credentials) believes(subject string, h nats.Header, data []byte) bool {
 	var given [proofBytes]byte
 	text := last(h, headerProof)
@@ -148,7 +147,7 @@ func claiming(h nats.Header) bool {
 	return false
 }
 
-// disclaimed are headers without what only gateways may say.
+// disclaimed returns the headers without those that only gateways may write.
 func disclaimed(h nats.Header) nats.Header {
 	out := make(nats.Header, len(h))
 	for name, values := range h {

@@ -9,16 +9,16 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// span is a channel's part of the log while it is read.
+// span is the part of the log that belongs to one channel, for one reading.
 type span struct {
 	log     *Log
 	app     *appLog
 	channel string
 	subject string
-	// page is how many messages are read at once.
+	// page is the number of messages of one reading.
 	page int
-	// known is what the log had a moment ago, zero if it was not asked, and apart how far its messages lie from
-	// each other.
+	// known is what the log had a moment ago, zero if it was not asked. apart is the average distance of the messages of
+	// the channel in the stream.
 	known broker.Retained
 	apart float64
 }
@@ -34,7 +34,7 @@ func (l *Log) span(app, channel string) (span, error) {
 	return span{log: l, app: a, channel: channel, subject: publishSubject(l.opt.Prefix, app, channel), page: pageSize}, nil
 }
 
-// spread returns the span with what the log has, and pages for messages that lie as far apart as those.
+// spread returns the span with known set, and with apart and page computed from it.
 func (s span) spread(known broker.Retained) span {
 	s.known = known
 	if known.Messages > 0 && known.Newest >= known.Oldest {
@@ -44,7 +44,7 @@ func (s span) spread(known broker.Retained) span {
 	return s
 }
 
-// next reads up to n messages from an offset on, or a page of them.
+// next reads up to n messages from an offset on, at most one page.
 func (s span) next(ctx context.Context, from uint64, n int) ([]stored, error) {
 	return s.log.reader.page(ctx, s.app.stream, s.subject, from, min(n, s.page))
 }
@@ -62,8 +62,7 @@ func (s span) probe(ctx context.Context, offset uint64) (stored, uint64, error) 
 // firstSince returns the offset of the first message stored at or after a time;
 // beyond the end if there is none.
 func (s span) firstSince(ctx context.Context, t time.Time) (uint64, error) {
-	// Messages have nanoseconds of an int64, as the server compares them, and nothing is
-	// stored beyond.
+	// The server compares nanoseconds in an int64, so no message has a time outside that range.
 	switch {
 	case t.After(lastTime):
 		return maxOffset, nil
@@ -85,7 +84,7 @@ const maxOffset = 1<<63 - 1
 
 var firstTime, lastTime = time.Unix(0, 0), time.Unix(0, math.MaxInt64)
 
-// size is what a message takes in memory, about.
+// size returns about the memory of a message, in bytes.
 func (m *stored) size() int {
 	if m.pub != nil {
 		return m.bytes
@@ -99,10 +98,11 @@ func (m *stored) size() int {
 	return n
 }
 
-// forward reads up to n messages from an offset on, and not beyond another: less where they
-// have broker.PageBytes together, but two at least. One more is read, which says that there is more.
+// forward reads up to n messages between two offsets. It stops earlier when they reach broker.PageBytes, but returns at
+// least two. It reads one message more to learn whether there is more.
 func (s span) forward(ctx context.Context, from, to uint64, n int) (out []stored, more bool, err error) {
-	// A position is read again to prove what follows it, a cursor is behind it.
+	// A reader that continues at a position reads that message again to verify what follows it. A cursor continues
+	// after it.
 	w := s.walk(n, false, from-1, from)
 	if out, more, err = w.forward(ctx, from, to); more {
 		w.ended(false, out)
@@ -139,8 +139,8 @@ func (w *walk) forward(ctx context.Context, from, to uint64) (out []stored, more
 	return out, rank > 0 && next.offset <= to, err
 }
 
-// whole is for the end of an answer which goes up to an offset. If the leader has more behind that, the copy that
-// answered and has nothing there may lack what lies before it as well.
+// whole is called when a replica has no more messages up to an offset. If the leader has messages above that offset, the
+// replica is behind and may also lack messages below it. Then whole returns errStale.
 func (s span) whole(to uint64) error {
 	if s.app.copies.Load() > 1 && s.known.Newest > to {
 		return errStale
@@ -148,12 +148,11 @@ func (s span) whole(to uint64) error {
 	return nil
 }
 
-// fewLarge is a number of messages that are read however large they are.
+// fewLarge is a number of messages that may be read however large they are.
 const fewLarge = 16
 
-// tail reads what lies between two offsets, up to n messages, and keeps the last ones that
-// have broker.PageBytes together. It gives up, with enough false, where it would read many
-// that it does not keep.
+// tail reads up to n messages between two offsets, and returns the last ones, up to broker.PageBytes. dropped says that
+// it left out earlier ones. It gives up, with enough false, if it would have to read many that it does not return.
 func (s span) tail(ctx context.Context, from, to uint64, n int) (out []stored, dropped, enough bool, err error) {
 	bytes, read, given := 0, 0, 0
 	for read < n {
@@ -186,9 +185,9 @@ func (s span) tail(ctx context.Context, from, to uint64, n int) (out []stored, d
 	return out, given > 0, true, s.whole(to)
 }
 
-// near reads the last n messages between low and to, or more, the newest of which is about at high. It
-// begins that far back, and then where it must by what it found there, a few times. It reports false if
-// they are too unevenly spread for that.
+// near reads at least the last n messages between low and to; the newest one is at about high. It begins reading back
+// offsets before high, and corrects that distance by what it finds, up to three times. It reports false if the messages
+// are spread too unevenly for that.
 func (s span) near(ctx context.Context, low, to, high uint64, n int, back uint64) (out []stored, start uint64, ok bool, err error) {
 	most := max(n+n/2+16, pageSize)
 	for range 3 {
@@ -204,7 +203,7 @@ func (s span) near(ctx context.Context, low, to, high uint64, n int, back uint64
 			return out, start, true, nil
 		}
 		if !end && len(out) < most {
-			return nil, 0, false, nil // They are large, and it would read many that it does not keep.
+			return nil, 0, false, nil // the messages are large, and many would be read in vain
 		}
 		have := float64(len(out))
 		if !end {
@@ -215,8 +214,7 @@ func (s span) near(ctx context.Context, low, to, high uint64, n int, back uint64
 	return nil, 0, false, nil
 }
 
-// upTo reads what lies between two offsets; end is false if that is more than so many messages, or
-// than an answer has.
+// upTo reads the messages between two offsets. end is false if they are more than most, or than one answer can hold.
 func (s span) upTo(ctx context.Context, from, to uint64, most int) (out []stored, end bool, err error) {
 	for bytes := 0; len(out) < most && bytes < answerBytes; {
 		page, err := s.next(ctx, from, most-len(out))
@@ -238,11 +236,11 @@ func (s span) upTo(ctx context.Context, from, to uint64, most int) (out []stored
 	return out, false, nil
 }
 
-// guesses is up to how many messages are read by a guess.
+// guesses is the largest number of messages for which guess is used.
 const guesses = 200
 
-// guess reads what backward does without looking for its begin, where the messages of the channel lie
-// about as far apart as on the average. It reports false if they do not.
+// guess does what backward does, but computes where to begin from the average distance of the messages. It reports false
+// if their real distances differ too much from the average.
 func (s span) guess(ctx context.Context, from, to uint64, n int, known broker.Retained) (out []stored, more, ok bool, err error) {
 	low, high := max(from, known.Oldest), min(to, known.Newest)
 	if known.Messages == 0 || low > high || n > guesses {
@@ -266,11 +264,11 @@ func (s span) guess(ctx context.Context, from, to uint64, n int, known broker.Re
 	return out, more, true, nil
 }
 
-// seekAgain is how often backward looks further back for messages that it did not find where they should begin.
+// seekAgain is how often backward begins further back because it found too few messages.
 const seekAgain = 5
 
-// backward reads the last n messages between two offsets, newest first. What the log was known to have
-// a moment ago saves it from asking.
+// backward reads the last n messages between two offsets, newest first. known is what the log had a moment ago, and saves
+// a request.
 func (s span) backward(ctx context.Context, from, to uint64, n int, known broker.Retained) (out []stored, more bool, err error) {
 	out, more, ok, err := s.guess(ctx, from, to, n, known)
 	if ok || err != nil {
@@ -301,7 +299,7 @@ func (s span) backward(ctx context.Context, from, to uint64, n int, known broker
 				return nil, false, err
 			}
 		}
-		// What is published meanwhile lies above the upper bound, or is cut off.
+		// Messages that are published meanwhile lie above the upper bound, or are cut off below.
 		all, dropped, enough, err := s.tail(ctx, start, to, int(want+want/4)+64)
 		if err != nil {
 			return nil, false, err
@@ -312,7 +310,8 @@ func (s span) backward(ctx context.Context, from, to uint64, n int, known broker
 		}
 		more = start > first.offset || dropped
 		if more && !dropped && len(all) < n && want >= uint64(n) && again < seekAgain {
-			// Copies that differ said how many follow the two bounds, so it begins too near to the upper one.
+			// Different replicas said how many messages follow the two bounds, so the reading began too close to the
+			// upper one.
 			want, again = 4*want, again+1
 			continue
 		}
@@ -328,7 +327,7 @@ func (s span) backward(ctx context.Context, from, to uint64, n int, known broker
 // the bound, by interpolation and then by halving.
 func (s span) seek(ctx context.Context, first, to, total, after, n uint64) (uint64, error) {
 	low, lowRank := first, total
-	// A bound may lie as far above the newest message as it wants.
+	// The upper bound may lie far above the newest message.
 	newest, found, err := s.log.reader.newest(ctx, s.app.stream, s.subject)
 	if err != nil {
 		return 0, err
