@@ -12,31 +12,30 @@ import (
 const (
 	// auditPatience is how long an audit waits for live messages that are on their way.
 	auditPatience = 300 * time.Millisecond
-	// compareTimeout is how long one look at a part of the channels may take, and compareBatch how many
-	// channels that part has.
+	// compareTimeout bounds one comparison of up to compareBatch channels.
 	compareTimeout = 10 * time.Second
 	compareBatch   = 128
 )
 
-// comparison compares channels of an app with the log. Any copy of the log answers for where they end, and
-// is believed if it has all that the log had after live messages may have been missed: one that ends where a
-// channel was delivered would hide that its last event did not come.
+// comparison compares channels of an app with the log. Any replica may answer where the channels end. It is believed only
+// if it has everything that the log had after live messages may have been missed. A replica that is further behind
+// could hide that the last event of a channel did not arrive.
 type comparison struct {
 	log    *Log
 	app    *appLog
 	reader *reader
-	// patient waits for what is on its way.
+	// patient says to wait for live messages that are on their way.
 	patient bool
-	// upset is how often the app had been upset before, and end how far the log reached after that.
+	// upset is the value of appLog.upset before the comparison, and end the end of the log after that.
 	upset, end uint64
-	// unknown says that the end is not known, so that no copy is believed.
+	// unknown says that the end is not known, so no replica is believed.
 	unknown bool
-	// lag is how long copies that are behind are still waited for.
+	// lag is how long to wait for replicas that are behind.
 	lag time.Duration
 }
 
-// compare looks up the newest message of those of an app's served channels that are chosen,
-// and repairs those that are behind. A patient one waits for what is on its way.
+// compare looks up the newest messages of the chosen followed channels of an app, and repairs channels that are behind.
+// With patient, it first waits for live messages that are on their way.
 func (l *Log) compare(a *appLog, choose func([]*follow.Follower[arrival]) []*follow.Follower[arrival], patient bool) {
 	if !a.open.Load() {
 		return
@@ -56,7 +55,8 @@ func (l *Log) compare(a *appLog, choose func([]*follow.Follower[arrival]) []*fol
 		l.opt.Logger.Debug("comparing channels with the log failed", "app", a.opt.ID, "error", err)
 		if stale := errors.Is(err, errStale); !stale || !patient {
 			l.retryLater(a) // an audit comes again by itself
-			// Who is awaited, or answered by a copy that is behind, holds up nobody else.
+			// Other channels need not wait because one awaits a live message or was answered by a replica that is
+			// behind.
 			if !stale && !errors.Is(err, errAwaited) {
 				return
 			}
@@ -64,18 +64,19 @@ func (l *Log) compare(a *appLog, choose func([]*follow.Follower[arrival]) []*fol
 	}
 }
 
-// retryLater has an app's channels compared again.
+// retryLater schedules another comparison of the channels of an app.
 func (l *Log) retryLater(a *appLog) { a.retry.Later(l.ctx, l.running.Go, a.poke) }
 
-// newComparison finds out how far the log reaches.
+// newComparison begins a comparison: it finds out where the log ends.
 func (l *Log) newComparison(a *appLog, patient bool) *comparison {
 	c := &comparison{log: l, app: a, reader: l.reader, patient: patient, upset: a.upset.Load(), lag: staleTimeout}
 	ctx, cancel := context.WithTimeout(l.ctx, attemptTimeout)
 	defer cancel()
 	var err error
 	if feed := l.feed.conn(); !patient && feed.IsConnected() {
-		// What is stored after the server knows of the subscriptions arrives live. What was stored before
-		// is what the leader has then. A new connection is another reason to compare.
+		// After the flush, the server knows the subscriptions, so messages stored from then on arrive live. Messages
+		// stored before are in the state that the leader reports next. A new connection would cause another
+		// comparison.
 		err = feed.FlushWithContext(ctx)
 	}
 	c.end = a.known.high.Load()
@@ -92,15 +93,15 @@ func (l *Log) newComparison(a *appLog, patient bool) *comparison {
 	return c
 }
 
-// look compares some channels. It fails with errStale if who answered is not believed; then those that are
-// behind are repaired all the same.
+// look compares some channels. It returns errStale if the replica that answered is not believed. Channels that it shows
+// to be behind are repaired nevertheless.
 func (c *comparison) look(part []*follower) error {
 	subjects := make([]string, 0, len(part))
 	bySubject, before := map[string]*follower{}, map[string]uint64{}
 	now := time.Now()
 	for _, f := range part {
 		subjects = append(subjects, f.subject)
-		// What is delivered after the log was asked is newer than its answer.
+		// Messages that are delivered after this are newer than the answer of the log.
 		bySubject[f.subject], before[f.subject] = f, f.seen().offset
 		f.Auditing(now)
 	}
@@ -112,8 +113,8 @@ func (c *comparison) look(part []*follower) error {
 	}
 	behind := func(m place) bool { f := bySubject[m.subject]; return f != nil && f.behind(m.offset) }
 	if c.patient && slices.ContainsFunc(got, behind) {
-		// What is on its way would be read from the log without need, and a gap be
-		// told if the log has removed it already.
+		// Messages that are on their way would be read from the log needlessly. If the log has removed one already, a
+		// gap would be reported.
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -138,7 +139,7 @@ func (c *comparison) look(part []*follower) error {
 	return c.log.compareEmpty(ctx, c.app, bySubject, c.upset)
 }
 
-// ends asks where the channels of subjects end, and a copy that is behind again for a while. It says whether
+// ends asks where the channels of subjects end, and repeats that for a while if the replica is behind. It reports whether
 // the answer is believed.
 func (c *comparison) ends(ctx context.Context, subjects []string) (got []place, believed bool, err error) {
 	begun, end, witness := time.Now(), c.end, false
@@ -152,8 +153,8 @@ func (c *comparison) ends(ctx context.Context, subjects []string) (got []place, 
 		case c.app.copies.Load() < 2, found.upTo >= end:
 			return found.places, true, nil
 		case len(found.places) == 0 && !witness:
-			// Who has nothing of what is asked for does not say how far he is. Of the newest
-			// message he has something, unless he is behind.
+			// A replica that has none of the subjects does not tell how far it is. So the subject of the newest message
+			// is added to the request: a replica that has nothing of it either is behind.
 			newest, any, err := c.reader.leaderGet(ctx, c.app.stream, getRequest{LastFor: c.app.root + ">"})
 			if err != nil || !any {
 				return nil, err == nil, err
@@ -162,7 +163,7 @@ func (c *comparison) ends(ctx context.Context, subjects []string) (got []place, 
 			continue
 		}
 		if c.unknown || time.Since(begun) >= c.lag {
-			c.lag = 0 // others are not waited for as well
+			c.lag = 0 // the following parts do not wait again
 			return found.places, false, nil
 		}
 		select {

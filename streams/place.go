@@ -9,16 +9,14 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// The server does not look at the header block of a publisher. It takes the last two
-// bytes off, whatever they are, and puts its own lines and an empty one behind. The
-// client library reads a block from its beginning to the first empty line. So a
-// publisher can hide the lines of the server behind an empty line of his own, with
-// others that he made up before it, or have the library read no block at all. He cannot
-// take anything away or write behind the server. What the server says is believed if
-// its lines cannot be among the bytes that the library did not show; otherwise the
-// message is read again in a form that nobody but the server writes.
+// The server does not parse the header block of a publisher. It removes the last two bytes, whatever they are, and
+// appends its own lines and an empty one. The client library parses a block from its beginning to the first empty line.
+// So a publisher can hide the lines of the server behind an empty line of its own, with forged lines before it, or make
+// the library parse no block at all. It cannot remove anything or write after the server. Therefore the headers of the
+// server are trusted only if its lines cannot be among the bytes that the library did not parse. Otherwise the message
+// is read again in a form that only the server writes.
 
-// place is where the log put a message, by the headers that the server adds.
+// place is the position of a message in the log, from the headers that the server adds.
 type place struct {
 	stream, subject string
 	offset, prev    uint64
@@ -37,19 +35,16 @@ func last(h nats.Header, key string) string {
 }
 
 const (
-	// serverLines is the least that the lines of the server take: names, separators and
-	// line ends of the four that it always writes, one digit, and a time without a
-	// fraction. Stream and subject come on top.
+	// serverLines is the least size of the lines of the server, without stream and subject: the four lines that it
+	// always writes, with one digit and a time without a fraction.
 	serverLines = len("Nats-Stream: \r\nNats-Subject: \r\nNats-Sequence: 0\r\nNats-Time-Stamp: 2006-01-02T15:04:05Z\r\n")
-	// statusLine is how much more the two headers that the library makes of a status may
-	// seem to take than the line does.
+	// statusLine is how much larger the two headers that the library makes of a status line may seem than the line is.
 	statusLine = 16
 )
 
-// hidden is how many bytes of a header block, at most, are not in the headers that the
-// library made of it. A line of an ordinary publisher accounts for two of them. glued says
-// that the first line of the server seems to have become the end of another one, which has
-// no end of its own.
+// hidden returns how many bytes of a header block of the given size, at most, the library did not parse into h. Each
+// ordinary line accounts for two of them. glued says that the first line of the server seems to have been appended to
+// a line of the publisher that had no end.
 func hidden(h nats.Header, size int, stream string) (bytes int, glued bool) {
 	const first = nats.JSStream + ": "
 	for key, values := range h {
@@ -63,25 +58,23 @@ func hidden(h nats.Header, size int, stream string) (bytes int, glued bool) {
 }
 
 var (
-	// errHidden says that a message must be read in another way.
+	// errHidden says that the message must be read again in another way.
 	errHidden = errors.New("the headers of the server cannot be seen")
-	// errPlaceless says that the server did not write a message.
+	// errPlaceless says that the message does not come from the log.
 	errPlaceless = errors.New("no place in the log")
 )
 
-// placeOf reads where the log has a message that was republished, or fetched directly,
-// from the headers of the server. The subject is empty if it is not known. An answer for a
-// single message does not tell what precedes or follows it. An error is errHidden or
-// errPlaceless.
+// placeOf parses the place of a message that was republished or read with a direct get. subject is empty if it is not
+// known. In an answer for a single message, prev and pending are 0. The error is errHidden or errPlaceless.
 func placeOf(m *nats.Msg, stream, subject string) (place, error) {
 	if len(m.Data) == 0 && m.Header[nats.MsgSize] != nil {
-		// Somebody may have edited the stream so that it repeats headers alone.
+		// The stream may have been edited so that it republishes headers only.
 		return place{}, errHidden
 	}
 	return placeIn(m.Header, m.Size()-len(m.Subject)-len(m.Reply)-len(m.Data), stream, subject)
 }
 
-// placeIn is placeOf for the headers that the library made of a block of a size.
+// placeIn is placeOf for the headers that the library parsed from a block of the given size.
 func placeIn(h nats.Header, size int, stream, subject string) (place, error) {
 	if unseen, glued := hidden(h, size, stream); glued || unseen >= serverLines-statusLine+len(stream)+len(subject) {
 		return place{}, errHidden
@@ -96,14 +89,14 @@ func placeIn(h nats.Header, size int, stream, subject string) (place, error) {
 	p.prev, errs[1] = number(last(h, nats.JSLastSequence))
 	p.pending, errs[2] = number(last(h, "Nats-Num-Pending"))
 	p.time, errs[3] = time.Parse(time.RFC3339Nano, last(h, nats.JSTimeStamp))
-	// The first line of the server may have become the end of a publisher's last one.
+	// The first line of the server may have been appended to the publisher's last one.
 	if errs != [4]error{} || p.prev >= p.offset || p.stream != stream || subject != "" && p.subject != subject {
 		return place{}, errHidden
 	}
 	return p, nil
 }
 
-// number reads a number that the server does not always write.
+// number parses a number that the server writes only if it is not 0.
 func number(text string) (uint64, error) {
 	if text == "" {
 		return 0, nil

@@ -8,38 +8,36 @@ import (
 	"github.com/sluicehq/sluice/broker/follow"
 )
 
-// page is a part of the log that was read from an offset inclusive, in a life of it.
+// page is a part of the log that was read from the offset after, inclusive, in one epoch.
 type page struct {
 	messages []stored
 	after    uint64
 	epoch    string
-	// cut says that there may have been others before its first message.
+	// cut says that messages before the first one may have been removed.
 	cut bool
 }
 
-// repair reads everything up to target from the log and then goes on following. The lock is
-// held.
+// repair reads everything up to target from the log and then continues to follow. The caller holds the lock.
 func (f *follower) repair(target uint64) {
 	f.target = target
 	f.checked = f.app.upset.Load()
 	f.Repair(follow.Read)
 }
 
-// inquire has the leader answer a question before anything later is delivered. The lock is held.
+// inquire asks the leader a question before anything later is delivered. The caller holds the lock.
 func (f *follower) inquire(about doubt) {
 	f.target, f.doubt, f.checked = f.track.last, about, f.app.upset.Load()
 	f.Repair(follow.Inquire)
 }
 
-// place returns how far the channel is, in which life of the log.
+// place returns the offset of the last delivered message, and its epoch.
 func (f *follower) place() (after uint64, epoch string) {
 	f.Lock()
 	defer f.Unlock()
 	return f.track.last, f.At().Epoch
 }
 
-// Read implements [follow.Line]. The message that was delivered last is read as well: it is the
-// proof that none is missing.
+// Read implements [follow.Line]. It reads the last delivered message again, as proof that no message after it is missing.
 func (f *follower) Read(ctx context.Context) (func() follow.Found, error) {
 	if f.blind() {
 		return f.Ask(ctx)
@@ -62,15 +60,16 @@ func (f *follower) Read(ctx context.Context) (func() follow.Found, error) {
 	}, nil
 }
 
-// blind says whether a copy could say what it likes, as behind a new life of the log: nothing that was
-// delivered contradicts one that has other places than the leader, and the next life would begin.
+// blind reports whether a wrong answer of a replica could not be detected, as after the beginning of an epoch. Nothing
+// was delivered yet that would contradict a replica whose offsets differ from the leader's, and the contradiction would
+// come later and begin another epoch.
 func (f *follower) blind() bool {
 	f.Lock()
 	defer f.Unlock()
 	return f.target == toTheEnd && !f.track.anchored(f.origin) && f.app.copies.Load() > 1
 }
 
-// absorb takes over the page. The lock is held.
+// absorb delivers the messages of the page. The caller holds the lock.
 func (f *follower) absorb() follow.Found {
 	p := f.page
 	if f.page = nil; p == nil {
@@ -87,8 +86,7 @@ func (f *follower) absorb() follow.Found {
 		return follow.Awaited
 	}
 	if r.evicted > 0 {
-		// The message that continuity was counted from is gone, and nobody
-		// knows what went with it.
+		// The last delivered message is gone from the log. It is unknown which later ones were removed with it.
 		f.missing(r.evicted, broker.GapEvicted)
 	}
 	for i := range r.messages {
@@ -100,15 +98,14 @@ func (f *follower) absorb() follow.Found {
 	return r.found
 }
 
-// bring gives a message that was read. The lock is held.
+// bring delivers a message that was read from the log. The caller holds the lock.
 func (f *follower) bring(m *stored) {
 	m.prev = f.track.last
 	f.publish(m)
 	f.log.stats.Repaired.Add(1)
 }
 
-// next is the first message that is held behind an offset and whose place is known. The lock is
-// held.
+// next returns the first held message after an offset whose place is known. The caller holds the lock.
 func (f *follower) next(after uint64) (arrival, bool) {
 	for _, m := range f.Held() {
 		if !m.unseen && m.offset > after {
@@ -118,9 +115,9 @@ func (f *follower) next(after uint64) (arrival, bool) {
 	return arrival{}, false
 }
 
-// cut says whether something may have been removed before the next message that the log has, which is
-// not delivered yet. A message at the place where the channel is would prove the contrary; this asks
-// where there need not be one, and only if live messages may have been missed.
+// cut reports whether messages before next, the next message in the log, may have been removed without having been
+// delivered. The last delivered message, if it is still in the log, proves that none were. So the stream is asked only
+// if there need not be such a message, and only if live messages may have been missed.
 func (f *follower) cut(ctx context.Context, next uint64) (bool, error) {
 	f.Lock()
 	missing, upset, anchored := f.absence(), f.app.upset.Load(), f.track.anchored(f.origin)
@@ -132,29 +129,29 @@ func (f *follower) cut(ctx context.Context, next uint64) (bool, error) {
 	return f.log.mayBePurged(ctx, f.app, missing)
 }
 
-// continues says whether what is held follows an offset without a hole, whatever the log has
-// removed: the first one says what came before it. That nothing did proves nothing if what
-// had not been delivered may have been purged. The lock is held.
+// continues reports whether the held messages follow the offset without a hole, whatever the log has removed: the first
+// one names its predecessor. If it names none, that proves nothing while undelivered messages may have been purged. The
+// caller holds the lock.
 func (f *follower) continues(after uint64) bool {
 	m, found := f.next(after)
 	return found && m.prev <= after && (m.prev > 0 || f.sound == f.app.upset.Load())
 }
 
-// mayCome says whether what is missing behind an offset may be on its way: not if a later message
-// has come before it. The lock is held.
+// mayCome reports whether messages that are missing after an offset may still arrive live. They cannot if a later message
+// has already arrived. The caller holds the lock.
 func (f *follower) mayCome(after uint64) bool {
 	_, found := f.next(after)
 	return !found && f.OnItsWay()
 }
 
-// resume goes back to following: what was missing is delivered, or told. The lock is held.
+// resume continues to follow, after missing messages were delivered or reported as a gap. The caller holds the lock.
 func (f *follower) resume() {
 	f.sound = max(f.sound, f.checked)
 	f.Resume()
 }
 
-// Ask implements [follow.Line]. It reads the next message from the leader, whose answer is the
-// truth, and then the one that was delivered last: the proof that none between them was removed.
+// Ask implements [follow.Line]. It reads the next message from the leader, whose answer is authoritative. Then it reads
+// the last delivered message, as proof that no message between the two was removed.
 func (f *follower) Ask(ctx context.Context) (func() follow.Found, error) {
 	after, epoch := f.place()
 	m, found, err := f.log.reader.leaderGet(ctx, f.app.stream, getRequest{Seq: after + 1, NextFor: f.subject})
@@ -176,8 +173,8 @@ func (f *follower) Ask(ctx context.Context) (func() follow.Found, error) {
 	}, nil
 }
 
-// proven asks the leader whether nothing was removed between the place where the channel is and the
-// next message.
+// proven asks the leader whether it is certain that nothing was removed between the last delivered message and the next
+// one.
 func (f *follower) proven(ctx context.Context, after, next uint64) (proven bool, err error) {
 	f.Lock()
 	anchored := f.track.anchored(f.origin)
@@ -190,14 +187,14 @@ func (f *follower) proven(ctx context.Context, after, next uint64) (proven bool,
 	return proven, err
 }
 
-// answered takes over what the leader has next, if there is something up to the target. proven
-// says that nothing was removed before it. The lock is held.
+// answered delivers next, the next message of the leader, if found says that there is one up to the target. proven says
+// that nothing was removed before it. The caller holds the lock.
 func (f *follower) answered(next stored, found, proven bool) follow.Found {
 	after := f.track.last
 	switch {
 	case found && proven:
 	case f.continues(after):
-		// The log has removed since what has come.
+		// The log has removed messages that have arrived here.
 		f.resume()
 		return follow.Complete
 	case (found || f.target != toTheEnd) && f.mayCome(after):
@@ -223,9 +220,9 @@ func (f *follower) GiveUp() {
 	f.doubt, f.page = certain, nil
 	switch {
 	case about != certain && f.target == toTheEnd:
-		return // the log is to be read, whatever the answer
+		return // the log must be read, whatever the answer
 	case about == unplaced:
-		// The next message shows what is missing before it.
+		// The next message will show whether any are missing before it.
 		f.Resume()
 		return
 	case about == tail:
@@ -241,7 +238,7 @@ func (f *follower) GiveUp() {
 	target := f.target
 	if target == toTheEnd {
 		target = f.track.last
-		// The place of the first one may be unknown: then a later one shows what is missing.
+		// If the place of the first held message is unknown, a later one shows what is missing.
 		if held := f.Held(); len(held) > 0 {
 			target = held[0].prev
 		}

@@ -10,61 +10,62 @@ import (
 )
 
 const (
-	// tipsTogether is for how many channels one request asks where they end, and tipsWaiting how many may wait
-	// for one. Who comes then asks alone.
+	// tipsTogether is the largest number of channels of one request, and tipsWaiting the largest number of callers that
+	// wait for a request. Further callers ask alone.
 	tipsTogether, tipsWaiting = 128, 1024
-	// tipsPatience is how long a request holds up those who come meanwhile.
+	// tipsPatience is how long a request makes later callers wait.
 	tipsPatience = time.Second
-	// tipsFar is how far behind the end of a stream a channel may end to be asked for with others, and
-	// tipsAlone for how long everybody asks alone after one that ends before that. The server looks through all
-	// that was stored since the oldest of the ends that it is asked for together, with the stream's lock held.
+	// tipsFar is the largest distance between the end of a channel and the end of the stream for requests of several
+	// channels. After a channel that ended earlier, every caller asks alone for tipsAlone. For a request of several
+	// channels the server scans all messages since the oldest of their ends, while it holds the lock of the stream.
 	tipsFar, tipsAlone = 1 << 16, 10 * time.Second
 )
 
-// tips finds out where channels of an app end. Whoever asks while nobody does asks alone and waits for nobody.
-// Those who come meanwhile are asked for together, by the first of them, when that is done: so what anybody is told
-// was asked for after he came. The zero value works. Safe for use by many goroutines.
+// tips finds out where the channels of an app end. A caller that comes while no request is under way asks alone at once.
+// Callers that come meanwhile wait for its end. Then the first of them sends one request for all of them. So every
+// caller gets an answer to a request that was sent after it came. The zero value is ready. Safe for concurrent use.
 type tips struct {
 	mu rank.Mutex[rank.StreamsTips]
-	// asking is who holds up the others, nil if nobody does.
+	// asking is the turn for which others wait, or nil.
 	asking  *tipsTurn
 	waiting []*tipsWish
-	// alone is until when nobody waits for others.
+	// alone is the time until which every caller asks alone.
 	alone time.Time
 }
 
-// tipsTurn is held by who asks, for a second at most.
+// tipsTurn is held by the caller that sends a request, for tipsPatience at most.
 type tipsTurn struct{ late *time.Timer }
 
-// tipsWish is somebody who waits to be told where a channel ends.
+// tipsWish is a caller that waits to learn where a channel ends.
 type tipsWish struct {
 	subject string
-	// turn is closed when he is to ask, for those of his round; done when somebody has asked for him.
+	// turn is closed when this caller must send the request for its round. done is closed when another caller has got
+	// the answer.
 	turn, done chan struct{}
-	// holds and round belong to the lock of the tips.
+	// The lock of the tips guards holds and round.
 	holds *tipsTurn
 	round *tipsRound
-	// The rest is what he is told. unnamed says that the answer does not say anything of his channel.
+	// The rest is the result. unnamed says that the answer does not mention the channel.
 	at      place
 	found   bool
 	unnamed bool
 	err     error
 }
 
-// tipsRound is a request for several.
+// tipsRound is a request for several channels.
 type tipsRound struct {
-	// wanted is by how many; nobody goes on for nobody.
+	// wanted is the number of callers that still wait. At 0 the request is cancelled.
 	wanted int
 	cancel context.CancelFunc
 }
 
-// tipsReader reads where channels end.
+// tipsReader sends the requests.
 type tipsReader interface {
 	newest(ctx context.Context, stream, subject string) (stored, bool, error)
 	tips(ctx context.Context, stream string, subjects []string) (tipsAnswer, error)
 }
 
-// tipsAnswer is where channels end. Unless it is whole, those that are not named may have messages all the same.
+// tipsAnswer has the ends of channels. If it is not whole, channels that are missing in it may have messages.
 type tipsAnswer struct {
 	places []place
 	upTo   uint64
@@ -82,15 +83,14 @@ func (r *reader) tips(ctx context.Context, stream string, subjects []string) (ou
 			out.places = append(out.places, m.place)
 		}
 	}
-	// What is cut by its size is not asked for further on: another copy, which is behind, would leave out what it
-	// has below there.
+	// An answer that was cut for its size is not continued: another replica, which is behind, would leave out channels
+	// whose ends it has at lower offsets.
 	out.upTo, out.whole = got.upTo, !got.cut && got.unseen == 0 && got.pending == 0
 	return out, nil
 }
 
-// find returns where the newest message of a subject is, false if there is none, as [reader.newest] does. An error is
-// that of the reader, of his own request or of the one for several, or that of the context, which ends the waiting
-// of this caller alone.
+// find returns where the newest message of a subject is, and false if there is none, as [reader.newest] does. The error
+// is that of the request, or that of ctx, which ends only the waiting of this caller.
 func (t *tips) find(ctx context.Context, r tipsReader, stream, subject string) (place, bool, error) {
 	w, turn := t.enter(subject)
 	if w == nil {
@@ -129,7 +129,7 @@ func (t *tips) enter(subject string) (*tipsWish, *tipsTurn) {
 	return w, nil
 }
 
-// take begins a turn. The lock is held, and nobody has one.
+// take begins a turn. The caller holds mu, and there is no other turn.
 func (t *tips) take() *tipsTurn {
 	turn := &tipsTurn{}
 	turn.late = time.AfterFunc(tipsPatience, func() { t.over(turn) })
@@ -137,7 +137,7 @@ func (t *tips) take() *tipsTurn {
 	return turn
 }
 
-// over ends a turn, if it has not ended, and gives the next one to who has waited for longest.
+// over ends a turn, unless it has ended already, and gives the next one to the caller that has waited longest.
 func (t *tips) over(turn *tipsTurn) {
 	if turn == nil {
 		return
@@ -158,7 +158,7 @@ func (t *tips) over(turn *tipsTurn) {
 	close(w.turn)
 }
 
-// leave is for who does not wait any more.
+// leave is called by a caller that stops waiting.
 func (t *tips) leave(w *tipsWish) {
 	t.mu.Lock()
 	var turn *tipsTurn
@@ -166,7 +166,7 @@ func (t *tips) leave(w *tipsWish) {
 	case i >= 0:
 		t.waiting = slices.Delete(t.waiting, i, i+1)
 	case w.round == nil:
-		turn = w.holds // which he was given at this moment
+		turn = w.holds // it got its turn just now
 	default:
 		if w.round.wanted--; w.round.wanted == 0 {
 			w.round.cancel()
@@ -176,7 +176,7 @@ func (t *tips) leave(w *tipsWish) {
 	t.over(turn)
 }
 
-// gather makes a round of who leads it and those who wait.
+// gather makes a round of the leading caller and those that wait.
 func (t *tips) gather(lead *tipsWish, cancel context.CancelFunc) []*tipsWish {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -192,14 +192,14 @@ func (t *tips) gather(lead *tipsWish, cancel context.CancelFunc) []*tipsWish {
 
 var errNotAsked = errors.New("where the channel ends was not asked for")
 
-// lead asks for all who wait. Who leads stays with it when his own time is over, for the others.
+// lead sends the request for all callers that wait. It goes on for the others if ctx, that of the leading caller, ends.
 func (t *tips) lead(ctx context.Context, r tipsReader, stream string, lead *tipsWish) {
 	defer t.over(lead.holds)
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	all := t.gather(lead, cancel)
 	defer context.AfterFunc(ctx, func() { t.leave(lead) })()
-	// Nobody waits for ever if the reader panics.
+	// If the reader panics, the waiting callers still get an error.
 	got, err := tipsAnswer{}, unavailable("attaching", errNotAsked)
 	defer func() { t.tell(all, got, err) }()
 	if len(all) > 1 {
@@ -216,7 +216,7 @@ func (t *tips) lead(ctx context.Context, r tipsReader, stream string, lead *tips
 	}
 }
 
-// tell gives everybody of a round his part of an answer.
+// tell gives each caller of a round its part of the answer.
 func (t *tips) tell(all []*tipsWish, got tipsAnswer, err error) {
 	places, oldest := make(map[string]place, len(got.places)), got.upTo
 	for _, p := range got.places {

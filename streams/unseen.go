@@ -10,12 +10,11 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// maxAsking bounds how many messages are read anew at the same time.
+// maxAsking bounds the messages that are read again from the leader at the same time.
 const maxAsking = 4
 
-// complete reads the messages of an answer anew whose places could not be seen. The
-// leader names their places outside of the headers. Those that retention has removed
-// meanwhile are left out.
+// complete reads again, from the leader, the messages of an answer whose places could not be read from their headers.
+// The leader gives the place outside of the headers. Messages that retention has removed meanwhile are left out.
 func (r *reader) complete(ctx context.Context, stream string, q getRequest, got answer) ([]stored, error) {
 	if len(q.MultiLast) > 0 {
 		return r.completeLast(ctx, stream, q, got)
@@ -41,13 +40,13 @@ func (r *reader) complete(ctx context.Context, stream string, q getRequest, got 
 		out = append(out, m)
 	}
 	if len(out) == 0 && q.NextFor != "" {
-		// Nobody may take that for the end.
+		// An empty answer would be taken for the end of the channel.
 		return r.fetch(ctx, stream, q)
 	}
 	return out, nil
 }
 
-// before says whether a message precedes those that were seen.
+// before reports whether a message precedes the ones in rest whose places are known.
 func before(m stored, rest []stored) bool {
 	for _, other := range rest {
 		if other.offset > 0 {
@@ -57,8 +56,8 @@ func before(m stored, rest []stored) bool {
 	return true
 }
 
-// completeLast asks for the newest message of each subject of which none was seen. That
-// of a subject may have become another one meanwhile, which is as good.
+// completeLast asks for the newest message of each subject that is missing in the answer. A subject may have got a newer
+// message meanwhile, which is just as good.
 func (r *reader) completeLast(ctx context.Context, stream string, q getRequest, got answer) ([]stored, error) {
 	seen := map[string]bool{}
 	out := make([]stored, 0, len(got.messages))
@@ -83,8 +82,8 @@ func (r *reader) completeLast(ctx context.Context, stream string, q getRequest, 
 	return out, nil
 }
 
-// ask is leaderGet for messages whose places could not be seen. A publisher may make as
-// many of those as he likes, so only some are asked for at a time.
+// ask is leaderGet for messages whose places could not be read. A publisher could produce any number of them, so the
+// number of concurrent requests is limited.
 func (r *reader) ask(ctx context.Context, stream string, q getRequest) (stored, bool, error) {
 	done, err := r.asking.Take(ctx, stream)
 	if err != nil {
@@ -94,8 +93,8 @@ func (r *reader) ask(ctx context.Context, stream string, q getRequest) (stored, 
 	return r.leaderGet(ctx, stream, q)
 }
 
-// read makes a message of what the leader said. The publisher's block is read as the
-// server gives it out, so that everybody sees the same of it, whichever way it came.
+// read converts the leader's reply. It parses the publisher's header block in the form in which the server delivers it,
+// so that a message looks the same whichever way it was read.
 func (r *reader) read(stream string, m *leaderMessage) stored {
 	out := stored{
 		place: place{stream: stream, subject: m.Subject, offset: m.Seq, time: m.Time},
@@ -111,8 +110,8 @@ func (r *reader) read(stream string, m *leaderMessage) stored {
 	return out
 }
 
-// ended is the block of a publisher with the end that he may have left out. Without it the last two bytes of his last line
-// would be taken off, and the first line of the server would become its end.
+// ended appends the line ends that the publisher may have left out of its header block. Without them, the server's first
+// line would replace the last two bytes of the publisher's last line.
 func ended(block []byte) []byte {
 	const end = "\r\n"
 	for range 2 {
@@ -123,8 +122,7 @@ func ended(block []byte) []byte {
 	return block
 }
 
-// composed is the block of a publisher with the lines of the server, as the server puts
-// it together.
+// composed returns the block of a publisher with the lines of the server, as the server puts them together.
 func composed(block []byte, p place) []byte {
 	const end = "\r\n"
 	out := []byte("NATS/1.0\r\n")
@@ -135,8 +133,8 @@ func composed(block []byte, p place) []byte {
 		nats.JSSequence, p.offset, nats.JSTimeStamp, p.time.UTC().Format(time.RFC3339Nano))
 }
 
-// readBlock reads a whole header block. Unlike the client library it does not stop
-// reading where a publisher wants it to.
+// readBlock parses a whole header block. Unlike the client library, it does not stop at an empty line that a publisher
+// has put into it, but returns an error.
 func readBlock(block []byte) (nats.Header, error) {
 	h, err := nats.DecodeHeadersMsg(block)
 	if err != nil {
