@@ -13,9 +13,8 @@ import (
 	"github.com/sluicehq/sluice/broker/name"
 )
 
-// attemptTimeout is how long one attempt waits for its acknowledgement. A killed
-// leader blocks publishing for some seconds; shorter attempts find the new one
-// sooner, and the id keeps what was stored from being stored again.
+// attemptTimeout is how long one attempt waits for its acknowledgement. A killed leader blocks publishing for some
+// seconds. Short attempts find the new leader sooner, and the deduplication id prevents a second copy.
 const attemptTimeout = 2 * time.Second
 
 // Publish implements [broker.Publisher].
@@ -48,21 +47,20 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 		return nil, err
 	}
 	for i := range receipts {
-		// An event without an id of its publisher is only ever a duplicate of itself.
+		// An event without an id of its publisher can only be a duplicate of our own earlier attempt.
 		receipts[i].Duplicate = receipts[i].Duplicate && events[i].Event.DedupID != ""
 	}
 	return receipts, nil
 }
 
-// pack makes the message of an event, within all limits.
+// pack makes the message of an event and checks all limits.
 func (l *Log) pack(a *appLog, e broker.Outgoing, into *parcel) error {
 	m, size, err := l.message(a, a.root+name.Subject(e.Channel), e, a.dedupID(e))
 	into.m, into.size, into.key = m, size, e.Event.DedupID
 	return err
 }
 
-// message is an event as it is sent on a subject, with the proof of an app, and its size in bytes.
-// Errors: [broker.ErrTooLarge].
+// message returns the signed message of an event for a subject, and its size in bytes. Errors: [broker.ErrTooLarge].
 func (l *Log) message(a *appLog, subject string, e broker.Outgoing, dedup string) (m *nats.Msg, size int, err error) {
 	if len(e.Event.Data) > l.maxData() {
 		return nil, 0, fmt.Errorf("%w: data has %d bytes, the limit is %d", broker.ErrTooLarge, len(e.Event.Data), l.maxData())
@@ -81,22 +79,22 @@ func (l *Log) message(a *appLog, subject string, e broker.Outgoing, dedup string
 	return m, size, nil
 }
 
-// dedupID makes the id by which the log knows a retry. The window is that of the
-// app's stream, so an id that a publisher chose is one of its app. Raw publishers choose
-// ids as well, and must not find ours; they can ask for the last one.
+// dedupID returns the id by which the log recognizes a retry. The deduplication window belongs to the stream of the app,
+// so ids of publishers are unique per app. Raw publishers choose ids as well and must not be able to guess ours, so ours
+// are derived from a secret of the app.
 func (a *appLog) dedupID(e broker.Outgoing) string {
 	c := a.credentials.Load()
 	switch {
 	case e.Event.DedupID == "":
 		return randomID()
 	case c == nil:
-		return e.Event.DedupID // nobody else writes there
+		return e.Event.DedupID // only gateways write to this log
 	}
 	return c.id(e.Event.DedupID)
 }
 
-// publishAcked sends one message and waits for its acknowledgement, again and again
-// with the same id until the deadline. The first attempt may have been made already.
+// publishAcked sends one message and waits for its acknowledgement. It retries with the same id until ctx ends. The first
+// attempt may have been made already.
 func (l *Log) publishAcked(ctx context.Context, a *appLog, p *parcel) (broker.Receipt, error) {
 	unsure := p.unsure
 	if p.first == nil && !unsure {
@@ -115,7 +113,7 @@ func (l *Log) publishAcked(ctx context.Context, a *appLog, p *parcel) (broker.Re
 		if err == nil {
 			return l.acknowledged(a, p, got), nil
 		}
-		// Somebody may have edited the stream.
+		// The stream may have been edited.
 		a.lookSoon()
 		if final := l.giveUp(a, p.m, err, attempt); final != nil {
 			return broker.Receipt{}, final
@@ -131,39 +129,38 @@ func (l *Log) publishAcked(ctx context.Context, a *appLog, p *parcel) (broker.Re
 	}
 }
 
-// pause lies behind an attempt, the first of which is 0.
+// pause returns the time to wait after an attempt. The first attempt is 0.
 func pause(attempt int) time.Duration {
 	return min(time.Duration(attempt+1)*50*time.Millisecond, 500*time.Millisecond)
 }
 
-// outOfTime is the end of a publish whose last attempt failed with an error.
+// outOfTime returns the result of a publish whose last attempt failed with err when ctx ended.
 func (l *Log) outOfTime(ctx context.Context, a *appLog, err error) (broker.Receipt, error) {
 	if context.Cause(ctx) == context.Canceled {
 		return broker.Receipt{}, ctx.Err()
 	}
-	// Also when there was time for a single attempt.
+	// The failure counts even if there was time for only one attempt.
 	a.storing.note(l, err)
 	return broker.Receipt{}, unavailable("publishing", err)
 }
 
-// foreign says that another stream has acknowledged a message.
+// foreign returns the error for an acknowledgement by another stream.
 func foreign(got, want string) error {
 	return fmt.Errorf("the stream %s has the subjects of %s", got, want)
 }
 
-// begin notes what is known before a message is sent for the first time. If the log begins a
-// new life meanwhile, a position of before is refused later on, and one of afterwards might
-// be another event's.
+// begin records the state before a message is sent for the first time. If a new epoch begins meanwhile, a position in the
+// old epoch is refused later, whereas one in the new epoch might belong to another event.
 func (p *parcel) begin(l *Log, a *appLog) {
 	p.life, p.since, p.upset = a.epoch.Load(), l.begun(a), a.upset.Load()
 }
 
-// beginWith notes the same as of another message, with which it is sent.
+// beginWith copies that state from another message of the same batch.
 func (p *parcel) beginWith(other *parcel) {
 	p.life, p.since, p.upset = other.life, other.since, other.upset
 }
 
-// acknowledged notes that a message was stored.
+// acknowledged records that a message was stored, and returns its receipt.
 func (l *Log) acknowledged(a *appLog, p *parcel, got ack) broker.Receipt {
 	a.storing.note(l, nil)
 	l.stats.Published.Add(1)
@@ -175,7 +172,7 @@ func (l *Log) acknowledged(a *appLog, p *parcel, got ack) broker.Receipt {
 	return broker.Receipt{Position: broker.Position{Epoch: *life, Offset: got.offset}, Duplicate: got.duplicate}
 }
 
-// perhapsStored says whether an attempt that failed may have stored the message.
+// perhapsStored reports whether a failed attempt may have stored the message.
 func perhapsStored(err error) bool {
 	var api *jetstream.APIError
 	for _, not := range []error{nats.ErrNoResponders, jetstream.ErrNoStreamResponse, nats.ErrConnectionClosed, nats.ErrReconnectBufExceeded, nats.ErrMaxPayload} {
@@ -186,8 +183,8 @@ func perhapsStored(err error) bool {
 	return err != nil && !errors.As(err, &api)
 }
 
-// attemptPublish sends a message once, unless it may be stored already by an attempt before,
-// and is.
+// attemptPublish sends a message once. If an earlier attempt may have stored it, attemptPublish first looks it up, and
+// does not send it if it is there.
 func (l *Log) attemptPublish(ctx context.Context, a *appLog, p *parcel, unsure bool) (ack, error) {
 	if sent := p.first; sent != nil {
 		p.first = nil
@@ -203,11 +200,11 @@ func (l *Log) attemptPublish(ctx context.Context, a *appLog, p *parcel, unsure b
 	return l.send.ask(ctx, p.m, p.size, a.stream)
 }
 
-// tooLargeTries is how many attempts a limit of the stream may refuse that is about to be put
-// back.
+// tooLargeTries is the number of attempts that the size limit of the stream may refuse. A limit below ours was edited, and
+// will be put back.
 const tooLargeTries = 5
 
-// giveUp returns the error of a publish that is not tried again, nil if it is.
+// giveUp returns the final error of a publish, or nil if it is to be tried again.
 func (l *Log) giveUp(a *appLog, m *nats.Msg, err error, attempt int) error {
 	var api *jetstream.APIError
 	isAPI := errors.As(err, &api)
@@ -215,12 +212,11 @@ func (l *Log) giveUp(a *appLog, m *nats.Msg, err error, attempt int) error {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return tooLarge(m, l.pub.conn().MaxPayload())
 	case isAPI && api.ErrorCode == messageTooLarge && attempt < tooLargeTries:
-		// It is within our limit, so the stream has a smaller one than it must have.
+		// The event is within our limit, so the limit of the stream is smaller than it must be.
 	case isAPI && api.ErrorCode == messageTooLarge:
 		return fmt.Errorf("%w: the stream of the app takes no event of %d bytes", broker.ErrTooLarge, payload(m))
 	case isAPI && api.ErrorCode == duplicateInProcess:
-		// Another publish with this id is being agreed upon. Soon it is
-		// stored, and this one a duplicate, or not.
+		// Another publish with this id is under way. It will soon be stored or fail.
 	case isAPI && api.Code < 500:
 		// Among these are the limits of the account.
 		a.storing.note(l, err)

@@ -18,12 +18,11 @@ import (
 
 var _ broker.Eraser = (*Log)(nil)
 
-// weighed is how many of the messages that are to be removed are read, to tell how large
-// they were.
+// weighed is the number of messages that are read before they are removed, to estimate their size.
 const weighed = 256
 
-// Purge implements [broker.Eraser]. A stream does not tell afterwards that something is
-// missing in its middle, so the place is remembered first.
+// Purge implements [broker.Eraser]. A stream does not show afterwards that messages were removed from its middle, so the
+// offset is recorded first.
 func (l *Log) Purge(ctx context.Context, app, channel string, before uint64) (broker.Erased, error) {
 	s, err := l.span(app, channel)
 	if err != nil {
@@ -41,15 +40,15 @@ func (l *Log) Purge(ctx context.Context, app, channel string, before uint64) (br
 		return broker.Erased{}, err
 	}
 	n, err := l.purge(ctx, s, before)
-	l.ahead.forget(s.subject) // after an error some may be gone
+	l.ahead.forget(s.subject) // even after an error, some messages may be gone
 	if err != nil {
 		return broker.Erased{}, err
 	}
 	return broker.ErasedOf(n, s.publications(oldest, s.app.currentEpoch())), nil
 }
 
-// weigh reads the oldest messages below an offset, 0 for all that are there, and notes that those
-// below it are about to be removed, if there are any. It returns the offset that was meant.
+// weigh reads the oldest messages below an offset; 0 means all. If there are any, it records that the messages below the
+// offset are about to be removed. It returns the effective offset.
 func (s span) weigh(ctx context.Context, before uint64) (uint64, []stored, error) {
 	l := s.log
 	newest, found, err := l.reader.leaderGet(ctx, s.app.stream, getRequest{LastFor: s.subject})
@@ -61,7 +60,7 @@ func (s span) weigh(ctx context.Context, before uint64) (uint64, []stored, error
 	}
 	oldest, _, err := s.forward(ctx, 1, before-1, weighed)
 	if err == nil && len(oldest) == 0 && s.app.copies.Load() > 1 {
-		// The copy that answered may not have them yet. Its leader has, and would keep them.
+		// The replica that answered may be behind. The leader may have messages, which must be purged.
 		var first stored
 		if first, found, err = l.reader.leaderGet(ctx, s.app.stream, getRequest{Seq: 1, NextFor: s.subject}); found && first.offset < before {
 			oldest = []stored{first}
@@ -80,13 +79,13 @@ func (s span) weigh(ctx context.Context, before uint64) (uint64, []stored, error
 	return before, oldest, l.noteCut(ctx, cutKey(s.app.opt.ID, s.channel), cut{epochOf(info, ""), before})
 }
 
-// purge has the leader remove what lies below an offset, and returns how many there were. It asks
-// again as long as it is certain that nothing was removed: the number would be another one.
+// purge tells the leader to remove the messages below an offset, and returns how many there were. It retries only if it
+// is certain that nothing was removed, because a second attempt would return another number.
 func (l *Log) purge(ctx context.Context, s span, before uint64) (n uint64, err error) {
 	var lost error
 	err = l.patiently(ctx, func() error {
 		if n, err = l.purgeOnce(ctx, s, before); perhapsStored(err) || errors.Is(err, nats.ErrConnectionClosed) {
-			// A request that was sent ends like this as well, when its connection does.
+			// A request that was sent also ends with this error, if its connection is closed.
 			lost = err
 			return nil
 		}
@@ -126,19 +125,19 @@ func (l *Log) purgeOnce(ctx context.Context, s span, before uint64) (uint64, err
 	return reply.Purged, nil
 }
 
-// cut is a place in a stream below which messages of a channel were removed.
+// cut is an offset of a stream below which the messages of a channel were purged.
 type cut struct {
 	stream string
 	offset uint64
 }
 
-// cutKey is one token, see leastKey.
+// cutKey returns the key of a channel in the bucket of epochs. It is one token, see leastKey.
 func cutKey(app, channel string) string {
 	return "=purged-" + name.Key(app) + "/" + name.Key(channel)
 }
 
-// cutOf returns what the bucket of epochs says of a channel. Its leader is asked: a replica
-// that is behind may not know of it, while the messages are gone already.
+// cutOf reads the cut of a channel from the bucket of epochs. It asks the leader: a replica that is behind may not have
+// the cut although the messages are gone already.
 func (l *Log) cutOf(ctx context.Context, key string) (c cut, revision uint64, err error) {
 	m, found, err := l.reader.leaderGet(ctx, "KV_"+l.epochs.bucket, getRequest{LastFor: "$KV." + l.epochs.bucket + "." + key})
 	if err != nil || !found {
@@ -146,13 +145,13 @@ func (l *Log) cutOf(ctx context.Context, key string) (c cut, revision uint64, er
 	}
 	stream, number, _ := strings.Cut(string(m.data), " ")
 	if c.offset, err = strconv.ParseUint(number, 10, 64); err != nil {
-		return cut{}, m.offset, nil // not ours; it is written anew
+		return cut{}, m.offset, nil // not written by a gateway; it is overwritten
 	}
 	c.stream = stream
 	return c, m.offset, nil
 }
 
-// noteCut makes sure that it is not forgotten where messages of a channel are removed.
+// noteCut stores a cut, unless one at a higher offset is stored already.
 func (l *Log) noteCut(ctx context.Context, key string, c cut) error {
 	for {
 		have, revision, err := l.cutOf(ctx, key)
@@ -175,7 +174,7 @@ func (l *Log) noteCut(ctx context.Context, key string, c cut) error {
 	}
 }
 
-// cut returns the offset below which somebody removed messages of the channel, 0 for nobody.
+// cut returns the offset below which messages of the channel were purged, 0 for none.
 func (s span) cut(ctx context.Context, info *jetstream.StreamInfo) (uint64, error) {
 	c, _, err := s.log.cutOf(ctx, cutKey(s.app.opt.ID, s.channel))
 	if err != nil || c.stream != epochOf(info, "") {
@@ -184,8 +183,8 @@ func (s span) cut(ctx context.Context, info *jetstream.StreamInfo) (uint64, erro
 	return c.offset, nil
 }
 
-// denials tells those who wait for an answer of NATS that it does not permit their request:
-// it says so to the connection, and answers nothing.
+// denials notifies callers that wait for an answer when NATS denies their request. NATS reports the violation to the
+// connection and does not answer the request. The zero value is ready. Safe for concurrent use.
 type denials struct {
 	mu      sync.Mutex
 	waiting map[*denial]struct{}
@@ -197,8 +196,8 @@ type denial struct {
 	end     context.CancelCauseFunc
 }
 
-// expect returns a context that ends with a [broker.Refused] when a request on the subject is
-// denied. Done must be called when the answer is there.
+// expect returns a context that ends with a [broker.Refused] when a request on the subject is denied. The caller must
+// call done when it has the answer.
 func (d *denials) expect(ctx context.Context, subject string) (waiting context.Context, done func()) {
 	waiting, end := context.WithCancelCause(ctx)
 	one := &denial{subject, end}
@@ -216,7 +215,7 @@ func (d *denials) expect(ctx context.Context, subject string) (waiting context.C
 	}
 }
 
-// deny takes a violation of permissions to who waits for it, and reports whether anybody does.
+// deny passes a permissions violation to the callers that wait for it, and reports whether there are any.
 func (d *denials) deny(violation string, err error) (some bool) {
 	_, subject, _ := strings.Cut(violation, `for Publish to "`)
 	subject, _, _ = strings.Cut(subject, `"`)

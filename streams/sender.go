@@ -12,71 +12,69 @@ import (
 )
 
 const (
-	// sendingBytes bounds what was sent and is not acknowledged; a message counts at least
-	// sendingLeast, so that the number is bounded as well. Who has more to send waits.
+	// sendingBytes bounds the unacknowledged messages. Each counts at least sendingLeast, which bounds their number as
+	// well. Further messages wait for room.
 	sendingBytes, sendingLeast = 64 << 20, 4 << 10
-	// maxSending is the number that follows from it.
+	// maxSending is the largest number of unacknowledged messages that follows from that.
 	maxSending = sendingBytes / sendingLeast
-	// maxTaken is how many answers are taken in at a time.
+	// maxTaken is the number of answers that are processed together.
 	maxTaken = 64
 )
 
-// sender sends the messages that JetStream is to store, all over one connection, and finds
-// the acknowledgement of each by the subject of its answer. Who reads from the connection gives
-// it to who waits for it: no goroutine is between them, whatever the number of messages under way. Those that come together are written together; one that
-// comes alone waits for none.
+// sender publishes messages to JetStream over one connection, and matches acknowledgements to messages by their reply
+// subjects. The goroutine that reads from the connection hands each acknowledgement directly to the waiting publisher,
+// whatever the number of messages under way. Messages that come together are written together. A message that comes
+// alone is written at once.
 //
-// The library has a publisher of this kind. It stops for good with a connection that is
-// closed for good, has no bound in bytes, and a timer for each message.
+// The library has an asynchronous publisher as well. It ends for good when its connection is closed, has no bound in
+// bytes, and uses a timer for each message.
 type sender struct {
 	link *link
-	// inbox and beside are what the subjects of answers begin with: of those that come over the
-	// connection, and of those that come with the live messages, over that of the feed. It is
-	// one packet and one wake-up less for an event that comes alone.
+	// inbox and beside are prefixes of reply subjects: inbox for answers over the own connection, beside for answers
+	// over the connection of the feed. For an event that comes alone, an answer together with its live message saves
+	// one packet and one wake-up.
 	inbox, beside string
 	feed          *link
 	in            chan *nats.Msg
-	// turn is held by who sends a batch.
+	// turn is held by the goroutine that sends a batch.
 	turn chan struct{}
 
 	mu      rank.Mutex[rank.StreamsSender]
 	number  uint64
 	waiting map[uint64]*letter
-	// room is what may be sent beside them, and queue who waits for some of it, in turn.
+	// room is how many bytes may still be sent. queue holds the letters that wait for room, in order.
 	room  int64
 	queue []*letter
-	// oldest and newest are the ends of a list of them. All wait equally long.
+	// oldest and newest are the ends of the list of waiting letters. All have the same timeout.
 	oldest, newest *letter
-	// timer runs while armed, which is longer than there are letters: it is not worth
-	// stopping it for each.
+	// timer runs while armed. It may run although no letter waits, because stopping it each time costs more.
 	timer  *time.Timer
 	armed  bool
 	closed bool
-	// doubted is until when no answers come beside, because one did not come.
+	// doubted is the time until which beside is not used, because an answer over the feed did not arrive.
 	doubted time.Time
 }
 
-// letter is a message that was sent. Its acknowledgement, or why there is none, comes with it
-// in ended.
+// letter is a message that was sent. It is delivered to ended with its acknowledgement or error.
 type letter struct {
 	number uint64
-	stream string // that is to acknowledge it
+	stream string // that must acknowledge it
 	due    time.Time
 	weight int64
-	beside bool // the answer is to come with the live messages
+	beside bool // the answer comes over the connection of the feed
 	before *letter
 	after  *letter
 	ended  chan<- *letter
-	// ready is closed when there is room for one that had to wait for it.
+	// ready is closed when there is room for a letter that had to wait.
 	ready chan struct{}
 
-	// index is the place of the message among those of its sender.
+	// index is the index of the message in its batch.
 	index int
 	ack   ack
 	err   error
 }
 
-// newSender makes the sender of a connection, beside that of the feed. They must be there.
+// newSender returns a sender for the connection k, which also uses the connection of the feed. Both must be connected.
 func newSender(k, feed *link) (*sender, error) {
 	s := &sender{
 		link: k, feed: feed, room: sendingBytes, inbox: k.conn().NewInbox() + ".", beside: feed.conn().NewInbox() + ".",
@@ -92,7 +90,7 @@ func newSender(k, feed *link) (*sender, error) {
 	return s, err
 }
 
-// arrived takes in the answers that have come.
+// arrived processes the answers that have arrived.
 func (s *sender) arrived() {
 	var room [maxTaken]*nats.Msg
 	for len(s.in) > 0 {
@@ -109,7 +107,7 @@ func (s *sender) arrived() {
 	}
 }
 
-// close ends all that wait.
+// close ends all waiting letters with an error.
 func (s *sender) close() {
 	s.mu.Lock()
 	s.closed = true
@@ -123,8 +121,7 @@ func (s *sender) close() {
 	s.end(func(*letter) bool { return true }, nats.ErrConnectionClosed)
 }
 
-// take gives up to maxTaken answers to the letters that they are for. One that comes too late is
-// for none.
+// take matches up to maxTaken answers to their letters. It ignores answers that come too late.
 func (s *sender) take(some []*nats.Msg) {
 	var room [maxTaken]*letter
 	letters := room[:len(some)]
@@ -145,8 +142,8 @@ func (s *sender) take(some []*nats.Msg) {
 	}
 }
 
-// send sends one message. Its letter, with its weight, comes in ended, which must have room for
-// it, unless it is forgotten before. It waits for room; an error says that it was not sent.
+// send sends one message, after waiting for room. The letter, whose weight must be set, is delivered to ended, which must
+// have room for it, unless forget is called before. An error means that the message was not sent.
 func (s *sender) send(ctx context.Context, m *nats.Msg, l *letter) error {
 	if err := s.enter(ctx, l); err != nil {
 		return err
@@ -161,18 +158,18 @@ func (s *sender) send(ctx context.Context, m *nats.Msg, l *letter) error {
 	return s.sent(l, err)
 }
 
-// sent deals with an error of sending, which it returns if the letter was not sent.
+// sent handles an error of sending. It returns the error if the letter was not sent.
 func (s *sender) sent(l *letter, err error) error {
 	if err != nil && !s.forget(l) {
-		return nil // it has ended already, as the log was closed
+		return nil // the letter has ended already, because the log was closed
 	}
 	return err
 }
 
-// weight is what a message of so many bytes counts.
+// weight returns what a message of size bytes counts against sendingBytes.
 func weight(size int) int64 { return min(max(int64(size), sendingLeast), sendingBytes) }
 
-// deliver gives a message to a connection, with the subject for its answer.
+// deliver publishes a message with its reply subject on a connection.
 func (s *sender) deliver(c *nats.Conn, m *nats.Msg, l *letter) error {
 	m.Reply = replyTo(s.inbox, l.number)
 	err := c.PublishMsg(m)
@@ -180,20 +177,20 @@ func (s *sender) deliver(c *nats.Conn, m *nats.Msg, l *letter) error {
 	return err
 }
 
-// replyTo is the subject for the answer to a letter.
+// replyTo returns the reply subject of a letter.
 func replyTo(inbox string, number uint64) string {
 	var room [128]byte
 	return string(strconv.AppendUint(append(room[:0], inbox...), number, 36))
 }
 
-// sparseLetters is how many messages may be under way while each is written by itself.
+// sparseLetters is the number of messages under way up to which each is written at once.
 const sparseLetters = 4
 
-// doubtFor is how long answers come over the own connection after one did not come beside: the
-// feed may hang although it is connected, and each publish would wait for it.
+// doubtFor is how long beside is not used after an answer did not arrive there. The feed may hang although it is
+// connected, and every publish would wait for it.
 const doubtFor = time.Minute
 
-// trusts has the answer to a letter come beside, unless one did not lately.
+// trusts reports whether the answer to a letter may come over the feed, and marks the letter accordingly.
 func (s *sender) trusts(l *letter) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,8 +198,8 @@ func (s *sender) trusts(l *letter) bool {
 	return l.beside
 }
 
-// sparse says whether so little is under way that a message is not worth joining others, and that
-// no answer waits behind a flood of live messages.
+// sparse reports whether so few messages are under way that joining them would not help, and no live messages wait, behind
+// which an answer over the feed would be late.
 func (s *sender) sparse() bool {
 	s.mu.Lock()
 	few := len(s.waiting) <= sparseLetters
@@ -210,7 +207,7 @@ func (s *sender) sparse() bool {
 	return few && s.link.log.queues.Len() == 0
 }
 
-// forget has a letter wait no longer. It says false if it has ended, or is about to.
+// forget removes a waiting letter. It reports false if the letter has ended or is about to.
 func (s *sender) forget(l *letter) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -221,7 +218,7 @@ func (s *sender) forget(l *letter) bool {
 	return waits
 }
 
-// expire ends the letters that have waited too long.
+// expire ends the letters that have timed out.
 func (s *sender) expire() {
 	now := time.Now()
 	s.end(func(l *letter) bool { return !l.due.After(now) }, context.DeadlineExceeded)
@@ -232,7 +229,7 @@ func (s *sender) expire() {
 	}
 }
 
-// end ends the oldest letters with an error, as long as they are to be ended.
+// end ends the oldest letters with an error, as long as which is true.
 func (s *sender) end(which func(*letter) bool, err error) {
 	var ended []*letter
 	s.mu.Lock()
@@ -249,7 +246,7 @@ func (s *sender) end(which func(*letter) bool, err error) {
 	}
 }
 
-// ask sends one message of so many bytes and waits for the answer, for attemptTimeout at most.
+// ask sends one message of size bytes and waits for the answer, for attemptTimeout at most.
 func (s *sender) ask(ctx context.Context, m *nats.Msg, size int, stream string) (ack, error) {
 	ended := make(chan *letter, 1)
 	l := &letter{stream: stream, ended: ended, weight: weight(size)}

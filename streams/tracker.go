@@ -2,32 +2,30 @@ package streams
 
 import "time"
 
-// verdict is what the tracker says about a live message.
+// verdict is what to do with a live message.
 type verdict uint8
 
 const (
-	// deliver: it is the next one.
+	// deliver: the message is the next one.
 	deliver verdict = iota
-	// drop: it was delivered before.
+	// drop: the message was delivered before.
 	drop
-	// repair: messages between last and its prev were not seen.
+	// repair: messages between last and the predecessor of this one are missing.
 	repair
-	// suspect: the log contradicts what it said before. It gives an offset out again
-	// with a later time, or does not know of the message that was seen last. Retention
-	// and clocks of servers explain that, or it has lost its tail: the leader must be
-	// asked.
+	// suspect: the log contradicts itself. It has used an offset again with a later time, or the message names a
+	// predecessor older than the last one seen. Retention or the clocks of servers may explain that, or the log has
+	// lost its tail. The leader must be asked.
 	suspect
 )
 
-// tracker follows the order of one channel. It is a plain value: offsets go in,
-// verdicts come out.
+// tracker follows the order of the messages of one channel. It is a plain value without a lock or a clock.
 type tracker struct {
 	last uint64
-	// seen is the last message that was delivered; last is above it after a gap.
+	// seen is the last delivered message. After a gap, last is above its offset.
 	seen mark
 }
 
-// judge says what a live message means. It changes nothing.
+// judge decides what to do with a live message. It changes nothing.
 func (t *tracker) judge(offset, prev uint64, at time.Time) verdict {
 	switch {
 	case offset <= t.last && (t.seen.offset == 0 || !at.After(t.seen.time)):
@@ -43,13 +41,13 @@ func (t *tracker) judge(offset, prev uint64, at time.Time) verdict {
 	}
 }
 
-// advance notes that a message was delivered.
+// advance records that a message was delivered.
 func (t *tracker) advance(offset uint64, at time.Time) {
 	t.last, t.seen.offset, t.seen.time = offset, offset, at
 }
 
-// skip notes that everything up to an offset was told to be missing.
+// skip records that everything up to an offset was reported as missing.
 func (t *tracker) skip(offset uint64) { t.last = offset }
 
-// forget notes that the log need not have the message that was seen last.
+// forget records that the log need not have the last delivered message any more.
 func (t *tracker) forget() { t.seen = mark{} }
