@@ -19,41 +19,40 @@ import (
 	"github.com/sluicehq/sluice/kv/shape"
 )
 
-// headerRoom is what a stored message may have beyond its data.
+// headerRoom is how many bytes a stored message may have in addition to its data.
 const headerRoom = 64 << 10
 
-// epochKey names the epoch in the metadata of a stream.
+// epochKey is the key of the epoch in the metadata of a stream.
 const epochKey = "epoch"
 
-// idWindow is how long the id of an event is remembered, if events live that long.
+// idWindow is the deduplication window, unless events live for less.
 const idWindow = 2 * time.Minute
 
-// wanted is the stream of an app as it should be.
+// wanted returns the configuration that the stream of an app should have.
 func (l *Log) wanted(a AppOptions) jetstream.StreamConfig {
 	root, live := rootsOf(l.opt.Prefix, a.ID)
 	root, live = root+">", live+">"
 	return jetstream.StreamConfig{
 		Name: streamName(l.opt.Prefix, a.ID), Subjects: []string{root},
 		Description: described(a.ID),
-		// Memory storage walks every sequence to find the next message of a
-		// subject; the file store has an index.
+		// To find the next message of a subject, memory storage visits every sequence. File storage has an index.
 		Storage: jetstream.FileStorage, Replicas: a.Replicas,
 		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
 		MaxMsgsPerSubject: a.MaxMessages, MaxAge: a.MaxAge, MaxBytes: a.MaxBytes, MaxMsgs: -1,
 		MaxMsgSize: int32(l.maxData() + headerRoom),
 		Duplicates: min(idWindow, a.MaxAge),
-		// Messages of a channel must disappear oldest first: the continuity of
-		// history rests on it. Deleting in the middle would break it.
+		// Messages of a channel must be removed oldest first, because the continuity of history depends on it. Deleting
+		// one in the middle would break it.
 		AllowDirect: true, DenyDelete: true, AllowAtomicPublish: l.atomic(a),
 		RePublish: &jetstream.RePublish{Source: root, Destination: live},
 	}
 }
 
-// ofApps are the rules for streams of apps: nothing here needs consumers or purges.
+// ofApps are the rules for streams of apps. Settings for consumers and purges are free, because nothing here needs them.
 var ofApps = shape.Options{"MaxConsumers": shape.Free, "ConsumerLimits": shape.Free, "DenyPurge": shape.Free}
 
-// rulesOf are the rules for the stream of an app. Where batches are never stored as a whole,
-// the stream may take them all the same, and an old server does not know the setting.
+// rulesOf returns the rules for the stream of an app. If atomic batches are not used, the setting for them is free: it does
+// no harm, and an old server does not know it.
 func (l *Log) rulesOf(want jetstream.StreamConfig) shape.Options {
 	if want.AllowAtomicPublish || l.opt.Atomic != AtomicNever && l.level >= atomicAPILevel {
 		return ofApps
@@ -70,10 +69,9 @@ func described(app string) string {
 	return "events of the app " + app
 }
 
-// provision creates the stream of an app, or puts back what is not as it must be. Its limits
-// it adapts only if it may: gateways with different settings would otherwise adapt them in
-// turns for ever. An error that is errFinal comes with the stream as it is. The caller has
-// the turn.
+// provision creates the stream of an app, or puts back settings that differ. It changes limits only if adapt is true:
+// otherwise gateways with different configurations would change them back and forth for ever. With errFinal it also
+// returns the stream as it is. The caller holds the turn.
 func (l *Log) provision(ctx context.Context, a *appLog, limits AppOptions, adapt bool) (*jetstream.StreamInfo, error) {
 	want := l.wanted(limits)
 	s, err := l.js.Stream(ctx, want.Name)
@@ -105,11 +103,11 @@ func (l *Log) provision(ctx context.Context, a *appLog, limits AppOptions, adapt
 	return l.putBack(ctx, a, info, found, adapt)
 }
 
-// holdKey, in the metadata of the log of gateways, keeps missing streams from being made while
-// somebody is about to restore them.
+// holdKey in the metadata of the stream of gateways prevents missing streams from being created while an operator is
+// about to restore them.
 const holdKey = "hold"
 
-// held is an error as long as streams are not to be made.
+// held returns an error while missing streams must not be created.
 func (l *Log) held(ctx context.Context) error {
 	gateways := streamName(l.opt.Prefix, broker.GatewaysApp)
 	s, err := l.js.Stream(ctx, gateways)
@@ -120,8 +118,8 @@ func (l *Log) held(ctx context.Context) error {
 		gateways, holdKey, gateways, holdKey)
 }
 
-// recognise says whether a stream is that of an app, and completes what it should be by the
-// mark that names its life: the one that it has, or that it had before somebody removed it.
+// recognise checks that a stream belongs to an app, and sets the epoch mark in the wanted metadata: the mark that the
+// stream has, or had before it was removed by an edit. The error says that the stream is not ours.
 func (l *Log) recognise(ctx context.Context, a *appLog, info *jetstream.StreamInfo, want *jetstream.StreamConfig) error {
 	mark := info.Config.Metadata[epochKey]
 	if mark == "" {
@@ -141,7 +139,7 @@ func (l *Log) recognise(ctx context.Context, a *appLog, info *jetstream.StreamIn
 	return nil
 }
 
-// lostMark is the mark of a stream from which somebody removed it, empty if it is not known.
+// lostMark returns the epoch mark that an edit has removed from a stream, empty if it is not known.
 func (l *Log) lostMark(ctx context.Context, a *appLog, info *jetstream.StreamInfo) (string, error) {
 	known := a.least.Load()
 	if known == nil {
@@ -158,7 +156,7 @@ func (l *Log) lostMark(ctx context.Context, a *appLog, info *jetstream.StreamInf
 	return mark, nil
 }
 
-// putBack updates a stream to what it must be.
+// putBack updates a stream to the wanted configuration.
 func (l *Log) putBack(ctx context.Context, a *appLog, info *jetstream.StreamInfo, found shape.Report, adapt bool) (*jetstream.StreamInfo, error) {
 	name, what := info.Config.Name, shape.List(found.Changed)
 	info.Config.Metadata = found.Config.Metadata
@@ -173,7 +171,7 @@ func (l *Log) putBack(ctx context.Context, a *appLog, info *jetstream.StreamInfo
 	}
 	now := s.CachedInfo()
 	if now.Config.Metadata[epochKey] == "" {
-		// Somebody removed it again before the answer was made.
+		// Another edit removed it again before the server answered.
 		now.Config.Metadata = found.Config.Metadata
 	}
 	if adapt {
@@ -182,17 +180,16 @@ func (l *Log) putBack(ctx context.Context, a *appLog, info *jetstream.StreamInfo
 	}
 	l.noteMended(name, what)
 	a.disturbed()
-	// What was not delivered meanwhile is read from the log.
+	// Messages that were not delivered meanwhile are read from the log.
 	a.poke()
 	return now, nil
 }
 
-// errFinal says that a stream has settings with which it cannot be used, and which NATS does
-// not change any more.
+// errFinal says that a stream has settings with which it cannot be used, and which NATS does not let anybody change.
 var errFinal = errors.New("NATS does not take that back: back the stream up, delete it and restore it with another configuration " +
 	"(docs/operations.md, What may be changed in NATS), or set nats.prefix to use another one")
 
-// remaining says which settings differ and are left so, nil if none.
+// remaining returns an error that lists the settings which differ and stay so, nil if there are none.
 func remaining(r shape.Report) error {
 	var errs []string
 	if len(r.Lasting) > 0 {
@@ -209,15 +206,15 @@ func remaining(r shape.Report) error {
 	return errors.New(strings.Join(errs, "; "))
 }
 
-// JetStream's error codes for limits that a stream meets when it is made.
+// JetStream's error codes for limits that can prevent the creation of a stream.
 const (
 	tooManyStreams  = 10027
 	accountResource = 10002
 	storageResource = 10047
 )
 
-// noRoom says in our words that a stream has no place. JetStream sets the bytes of a
-// stream aside when it is made.
+// noRoom explains an error that says that there is no room for a stream. JetStream reserves the bytes of a stream when it
+// is created.
 func noRoom(want jetstream.StreamConfig, err error) error {
 	var api *jetstream.APIError
 	if !errors.As(err, &api) {
@@ -235,10 +232,10 @@ func noRoom(want jetstream.StreamConfig, err error) error {
 	return err
 }
 
-// overlaps is JetStream's error code for a stream whose subjects another one has.
+// overlaps is JetStream's error code for subjects that belong to another stream.
 const overlaps = 10065
 
-// whyNot says in our words why a stream cannot be made.
+// whyNot explains why a stream cannot be created.
 func (l *Log) whyNot(ctx context.Context, want jetstream.StreamConfig, err error) error {
 	var api *jetstream.APIError
 	if !errors.As(err, &api) || api.ErrorCode != overlaps {
@@ -251,8 +248,8 @@ func (l *Log) whyNot(ctx context.Context, want jetstream.StreamConfig, err error
 	return fmt.Errorf("%s has the subjects %s; set nats.prefix so that Sluice uses others, or change or delete that stream: %w", other, want.Subjects[0], err)
 }
 
-// epochOf names the life of a stream: it changes when the stream is created anew,
-// and when somebody wrote an override because offsets may come again.
+// epochOf returns the epoch of a stream. It changes when the stream is created again, and when a gateway writes an override
+// because offsets may be used a second time.
 func epochOf(info *jetstream.StreamInfo, override string) string {
 	e := info.Config.Metadata[epochKey] + bornAt(info)
 	if override != "" {
@@ -261,12 +258,12 @@ func epochOf(info *jetstream.StreamInfo, override string) string {
 	return e
 }
 
-// bornAt ends the name of a stream's life.
+// bornAt returns the part of the epoch that depends on when the stream was created.
 func bornAt(info *jetstream.StreamInfo) string {
 	return "-" + strconv.FormatInt(info.Created.UnixMilli(), 36)
 }
 
-// epochs is the bucket of overrides.
+// epochs is the bucket of epoch overrides.
 type epochs struct {
 	store  kv.Store
 	bucket string
@@ -294,8 +291,7 @@ func (e *epochs) get(ctx context.Context, app string) (string, uint64, error) {
 	return string(entry.Value), entry.Revision, err
 }
 
-// renew writes a new override unless somebody else did since `old` was read, and
-// returns the one that counts.
+// renew writes a new override, unless another gateway did so since old was read. It returns the override that is stored.
 func (e *epochs) renew(ctx context.Context, app, old string) (string, error) {
 	for {
 		have, revision, err := e.get(ctx, app)

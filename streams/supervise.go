@@ -17,7 +17,7 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// trigger asks for all served channels to be compared with the log.
+// trigger requests a comparison of all followed channels with the log.
 func (l *Log) trigger() {
 	for _, a := range l.apps.All() {
 		a.disturbed()
@@ -25,8 +25,8 @@ func (l *Log) trigger() {
 	l.wake.Ring()
 }
 
-// lacks asks for the served channels of one app to be compared with the log soon: the others go on
-// as before. It waits for nobody, and costs the same however often it is called.
+// lacks requests a comparison of the followed channels of one app with the log. Other apps are not affected. It does not
+// wait, and repeated calls cost little.
 func (l *Log) lacks(a *appLog) {
 	a.disturbed()
 	if !a.lacks.Swap(true) {
@@ -34,7 +34,7 @@ func (l *Log) lacks(a *appLog) {
 	}
 }
 
-// pokeLacking has those apps catch up that lack something.
+// pokeLacking requests the comparisons for the apps that called lacks.
 func (l *Log) pokeLacking() {
 	l.stats.Scans.Add(1)
 	for _, a := range l.apps.All() {
@@ -44,14 +44,14 @@ func (l *Log) pokeLacking() {
 	}
 }
 
-// Subjects of what NATS tells of streams, followed by the name of one.
+// Prefixes of the subjects of NATS advisories about streams. The name of the stream follows.
 const (
 	leaderElected = "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED."
 	streamUpdated = "$JS.EVENT.ADVISORY.STREAM.UPDATED."
 )
 
-// hear has streams looked at that somebody has just edited, long before their turn. It is told
-// which by NATS, and waits for nobody: what is acknowledged meanwhile must not be vouched for.
+// hear receives the advisories about edited streams and requests a look at each such stream at once. It never waits for a
+// look, because events that are acknowledged meanwhile must not be vouched for.
 func (l *Log) hear(edits <-chan *nats.Msg, shared chan<- struct{}) {
 	for {
 		select {
@@ -69,8 +69,8 @@ func (l *Log) hear(edits <-chan *nats.Msg, shared chan<- struct{}) {
 	}
 }
 
-// edited looks at the stream of an app. It says whether a stream is one of those that all
-// apps share instead.
+// edited requests a look at an edited stream of an app. It reports whether the stream is a bucket or a queue, which all
+// apps share.
 func (l *Log) edited(stream string) (shared bool) {
 	for _, a := range l.apps.All() {
 		if a.stream == stream {
@@ -86,8 +86,8 @@ func (l *Log) edited(stream string) (shared bool) {
 		slices.ContainsFunc(l.works, func(w *Work) bool { return stream == w.stream })
 }
 
-// supervise watches the feed and the buckets, and has all apps catch up after anything that may
-// have lost live messages.
+// supervise watches the feed and the buckets. After anything that may have lost live messages, it requests comparisons of
+// all apps.
 func (l *Log) supervise() {
 	advisories := make(chan *nats.Msg, 64)
 	edits, shared := make(chan *nats.Msg, 64), make(chan struct{}, 1)
@@ -137,11 +137,11 @@ func (l *Log) supervise() {
 	}
 }
 
-// linksInterval is how often connections are looked at.
+// linksInterval is the time between two checks of the connections.
 const linksInterval = time.Second
 
-// superviseLinks watches the connections and what NATS permits them. It asks nobody over them, so it
-// waits for none whose answers do not come.
+// superviseLinks checks the connections and their permissions. It sends no requests, so a connection that hangs does not
+// delay it.
 func (l *Log) superviseLinks() {
 	check := time.NewTicker(linksInterval)
 	defer check.Stop()
@@ -156,9 +156,8 @@ func (l *Log) superviseLinks() {
 	}
 }
 
-// refresh provisions a stream and adopts its epoch. It begins a new life of the log if
-// that of the given epoch lost a part and is still the present one, and if the log is
-// found to have lost what it is known to have held.
+// refresh provisions a stream and adopts its epoch. It begins a new epoch in two cases: lostEpoch, which is known to have
+// lost messages, still is the present one; or the log is found to lack messages that it is known to have held.
 func (l *Log) refresh(ctx context.Context, a *appLog, lostEpoch string) error {
 	select {
 	case a.turn <- struct{}{}:
@@ -166,7 +165,7 @@ func (l *Log) refresh(ctx context.Context, a *appLog, lostEpoch string) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	// What is stored after this was read may be missing in the answer.
+	// Messages that are stored after this line may be missing in the answer.
 	high, marks := a.known.high.Load(), a.known.pending()
 	old := a.epoch.Load()
 	info, final := l.provision(ctx, a, *a.limits.Load(), old == nil)
@@ -181,8 +180,8 @@ func (l *Log) refresh(ctx context.Context, a *appLog, lostEpoch string) error {
 	if leaderless == nil {
 		a.known.horizon.look(info.State.LastSeq, time.Now())
 	}
-	// The stream of gateways may have another leader, with another clock, than those of
-	// the events whose ages are told by it.
+	// The stream of gateways may have another leader, with another clock, than the streams of events. The ages of events
+	// are computed with the latter.
 	if a.opt.ID != broker.GatewaysApp {
 		l.clock.Set(info.TimeStamp, time.Now())
 	}
@@ -207,7 +206,7 @@ func (l *Log) refresh(ctx context.Context, a *appLog, lostEpoch string) error {
 		}
 		a.known.settled(marks)
 	}
-	// An epoch that had ended is back if the bucket of epochs was restored as well.
+	// An epoch that has ended comes back if the bucket of epochs was restored to an older state.
 	if lostEpoch == epoch || a.ended[epoch] {
 		if override, err = l.epochs.renew(ctx, a.opt.ID, override); err != nil {
 			return fmt.Errorf("epoch of the app %s: %w", a.opt.ID, err)
@@ -219,14 +218,14 @@ func (l *Log) refresh(ctx context.Context, a *appLog, lostEpoch string) error {
 	l.appNote(a.opt.ID, "copies of the stream "+a.stream, fewCopies(info))
 	a.override = override
 	if old != nil && *old != epoch && leaderless != nil {
-		return leaderless // where the new life begins is not known
+		return leaderless // it is not known where the new epoch begins
 	}
 	l.adopt(a, epoch, info)
 	return final
 }
 
-// keepOverride puts back the override of an epoch that goes on, if the bucket lost it.
-// Whether the stream lost something as well is found out like always.
+// keepOverride writes the override of the present epoch again if the bucket has lost it. Whether the stream has lost
+// messages as well is checked separately.
 func (l *Log) keepOverride(ctx context.Context, a *appLog, info *jetstream.StreamInfo, override string) (string, error) {
 	if override != "" || a.override == "" || !info.Created.Equal(a.created) {
 		return override, nil
@@ -239,7 +238,7 @@ func (l *Log) keepOverride(ctx context.Context, a *appLog, info *jetstream.Strea
 	return a.override, err
 }
 
-// adopt makes an epoch that of an app's log. The caller has the turn.
+// adopt sets the epoch of an app's log. The caller holds the turn.
 func (l *Log) adopt(a *appLog, epoch string, info *jetstream.StreamInfo) {
 	same := info.Created.Equal(a.created)
 	a.created = info.Created
@@ -251,8 +250,8 @@ func (l *Log) adopt(a *appLog, epoch string, info *jetstream.StreamInfo) {
 	a.ended[*old] = true
 	begin := broker.Position{Epoch: epoch}
 	if same {
-		// It is the same stream, without what was lost. What it has now was delivered
-		// already, or cannot be told from that.
+		// The stream is the same, without the lost messages. Those that it has were delivered already, or cannot be
+		// told from delivered ones.
 		begin.Offset = info.State.LastSeq
 	}
 	for _, f := range l.followers(a) {
@@ -261,8 +260,7 @@ func (l *Log) adopt(a *appLog, epoch string, info *jetstream.StreamInfo) {
 	a.known.restart(begin.Offset)
 }
 
-// NotRetained is why the log does not keep of some apps what it should, by their ids. Of the others
-// it does.
+// NotRetained has the errors of the apps whose new limits were refused, by app id. The other apps have theirs.
 type NotRetained map[string]error
 
 func (n NotRetained) Error() string {
@@ -273,12 +271,12 @@ func (n NotRetained) Error() string {
 	return strings.Join(texts, "; ")
 }
 
-// Unwrap has the errors of all apps.
+// Unwrap returns the errors of all these apps.
 func (n NotRetained) Unwrap() []error { return slices.Collect(maps.Values(n)) }
 
-// Retain changes what the log keeps of its apps while it is open, and their secrets. Apps that are not
-// named stay as they are. An app that the log refuses stops no other: the error is then [NotRetained],
-// and readiness names the app until it is taken. With any other error nothing was changed.
+// Retain changes the limits and secrets of apps while the log is open. Apps that are not listed stay as they are. If NATS
+// refuses the limits of some apps, the others are changed nevertheless: the error is then a [NotRetained], and readiness
+// names these apps until their limits are accepted. After any other error nothing was changed.
 func (l *Log) Retain(ctx context.Context, apps []AppOptions) error {
 	opt := Options{Apps: slices.Clone(apps), Replicas: l.opt.Replicas}
 	if err := opt.setDefaults(); err != nil {
@@ -293,7 +291,7 @@ func (l *Log) Retain(ctx context.Context, apps []AppOptions) error {
 	for _, want := range opt.Apps {
 		a, known := l.apps.Find(want.ID)
 		if !known {
-			continue // it was removed meanwhile
+			continue // the app was removed meanwhile
 		}
 		a.credentials.Store(newCredentials(want.ID, want.Secrets))
 		if !a.open.Load() {
@@ -312,7 +310,7 @@ func (l *Log) Retain(ctx context.Context, apps []AppOptions) error {
 	return nil
 }
 
-// retain changes what the log keeps of an app that is open.
+// retain changes the limits of an app whose stream is open.
 func (l *Log) retain(ctx context.Context, a *appLog, want *AppOptions) error {
 	select {
 	case a.turn <- struct{}{}:
@@ -330,7 +328,8 @@ func (l *Log) retain(ctx context.Context, a *appLog, want *AppOptions) error {
 	return nil
 }
 
-// durability is that of the app with the fewest copies, by what its stream has or is to have.
+// durability returns the durability of the app with the fewest copies. It uses the smaller of the configured and the
+// existing number.
 func (l *Log) durability() (string, broker.Level) {
 	copies := 0
 	for id, a := range l.apps.All() {
@@ -348,8 +347,8 @@ func (l *Log) durability() (string, broker.Level) {
 	return promise(copies, l.opt.Synchronous)
 }
 
-// promise says what an acknowledged event survives with so many copies. Of two copies both are needed for
-// a quorum: that keeps what is acknowledged, and stops publishing when one is away.
+// promise describes what an acknowledged event survives with a number of copies. Two copies are both needed for a quorum:
+// acknowledged events are safe, but nothing can be published while one is away.
 func promise(copies int, synchronous bool) (string, broker.Level) {
 	switch {
 	case copies > 2:
