@@ -14,22 +14,21 @@ import (
 	"github.com/sluicehq/sluice/broker/rawio"
 )
 
-// carrier is what the library reads from and writes to. When the library reads on, all messages that
-// it has read lie in the channels of their subscriptions. Those who wait for them learn of it
-// there: the goroutine that reads gives them what came, and wakes none of theirs.
+// carrier is the net.Conn that the client library uses. When the library calls Read again, all messages that it has read
+// before are in the channels of their subscriptions. At that moment the reading goroutine processes them itself, so no
+// other goroutine must be woken.
 type carrier struct {
 	net.Conn
 	link *link
-	// greeting is set while the library connects. It has a lock then, and nothing came.
+	// greeting is set while the library connects. It holds a lock then, and no message can have arrived.
 	greeting atomic.Bool
-	// plain is set once the library has spoken the protocol of NATS here: without TLS, and not in
-	// frames of a WebSocket.
+	// plain is set once the library has written the NATS protocol here without TLS or WebSocket framing.
 	plain atomic.Bool
-	// patience is how long a piece of what is written may take, see [carrier.Write].
+	// patience is the deadline for one piece of a write, see [carrier.Write].
 	patience time.Duration
 
-	mu   sync.Mutex // held while something is written, except for the greeting
-	text []byte     // of the message that is being written
+	mu   sync.Mutex // held during writes, except while greeting is set
+	text []byte     // the encoded message that is being written
 }
 
 // Read implements [net.Conn].
@@ -41,30 +40,30 @@ func (w *carrier) Read(p []byte) (int, error) {
 }
 
 const (
-	// writePatience is how long a server may take for a piece of what is written, which has writePiece
-	// bytes at most. The library holds the lock of its connection meanwhile, which all who use it need.
-	// One in the same process is slow rather than away, so it has withinPatience.
+	// writePatience is how long a server may take to accept a piece of a write, of writePiece bytes at most. Meanwhile the
+	// library holds the lock of its connection, which every user of the connection needs. A server in the same process
+	// may be slow but is not unreachable, so it gets withinPatience.
 	writePatience, writePiece = 5 * time.Second, 64 << 10
 	withinPatience            = time.Minute
-	// writeLongest is how long all the pieces of one write may take. The library writes a few of them at
-	// once, but what it has gathered while it had no connection is more.
+	// writeLongest bounds all pieces of one write together. Usually the library writes a few pieces, but what it has
+	// buffered without a connection can be more.
 	writeLongest = time.Minute
-	// carriedBytes is the largest message that is written past the library.
+	// carriedBytes is the size of the largest message that is written directly, bypassing the library.
 	carriedBytes = 64 << 10
 )
 
-// Write implements [net.Conn]. After an error the connection is closed, also if nothing was written: the
-// library drops what it could not write, and would go on without it.
+// Write implements [net.Conn]. After an error it closes the connection, even if nothing was written, because the library
+// would drop what it could not write and continue.
 func (w *carrier) Write(p []byte) (n int, err error) {
-	if w.greeting.Load() { // the library bounds that as a whole
+	if w.greeting.Load() { // the library has a timeout for connecting as a whole
 		if bytes.HasPrefix(p, []byte("CONNECT ")) {
 			w.plain.Store(true)
 		}
 		return w.Conn.Write(p)
 	}
-	w.mu.Lock() // nothing may be written past the library between two pieces
+	w.mu.Lock() // no direct write may come between two pieces
 	defer w.mu.Unlock()
-	// What is written past the library has a time of its own.
+	// Direct writes use a timeout of their own.
 	defer func() { _ = w.Conn.SetWriteDeadline(time.Time{}) }()
 	now := time.Now()
 	for longest := now.Add(writeLongest); err == nil && n < len(p); now = time.Now() {
@@ -83,16 +82,16 @@ func (w *carrier) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// SetWriteDeadline implements [net.Conn]. The library would have a write take a minute, and sets that while
-// another one may be waiting, or while the time for connecting counts. See [carrier.Write].
+// SetWriteDeadline implements [net.Conn] and does nothing. The library would set a minute, even while another write is
+// waiting or the timeout for connecting runs. See [carrier.Write].
 func (w *carrier) SetWriteDeadline(time.Time) error { return nil }
 
-// publish gives a message to a connection. The library would wake a goroutine to write it, which
-// is worth it if others join it there; alone it is written at once, if that is possible.
+// publish publishes a message on a connection. The library wakes a goroutine to write it, which pays if several messages
+// are written together. With alone, the message is written directly if that is possible at once.
 func (k *link) publish(c *nats.Conn, m *nats.Msg, alone bool) error {
 	if w := k.carrier.Load(); alone && w != nil && w.plain.Load() && len(m.Data) <= carriedBytes {
-		// What the library has still to write goes first. It has a lock while it connects anew, so
-		// that after that all subscriptions are made.
+		// Data that the library has buffered goes first. Buffered takes the lock that the library holds while it
+		// reconnects, so afterwards all subscriptions have been restored.
 		if n, err := c.Buffered(); err == nil && n == 0 && c.IsConnected() && payload(m) <= c.MaxPayload() {
 			if done, err := w.publish(m); done {
 				return err
@@ -102,7 +101,7 @@ func (k *link) publish(c *nats.Conn, m *nats.Msg, alone bool) error {
 	return c.PublishMsg(m)
 }
 
-// publish writes a message at once. It reports false if that would wait.
+// publish writes a message directly. It reports false, and writes nothing, if that would block.
 func (w *carrier) publish(m *nats.Msg) (done bool, err error) {
 	conn, ok := w.Conn.(*rawio.Conn)
 	if !ok || !carriable(m) || !w.mu.TryLock() {
@@ -113,11 +112,11 @@ func (w *carrier) publish(m *nats.Msg) (done bool, err error) {
 	return w.write(conn)
 }
 
-// write writes the text at once, or reports false if that would wait. The lock is held.
+// write writes text directly, or reports false if that would block. The caller holds mu.
 func (w *carrier) write(conn *rawio.Conn) (done bool, err error) {
 	done, err = conn.TryWrite(w.text, w.patience)
 	if err != nil {
-		_ = w.Close() // a part of it may have been written
+		_ = w.Close() // a part may have been written
 	}
 	if cap(w.text) > 2*carriedBytes {
 		w.text = nil
@@ -125,8 +124,8 @@ func (w *carrier) write(conn *rawio.Conn) (done bool, err error) {
 	return done, err
 }
 
-// publishTogether gives a batch with an id to a connection, all of its messages by one write. The last one asks for an
-// answer on a subject. It reports false if that is not possible at once, and nothing was written.
+// publishTogether writes all messages of a batch with one direct write. The last message has the reply subject. It reports
+// false, and writes nothing, if that is not possible at once.
 func (k *link) publishTogether(c *nats.Conn, parcels []parcel, id, reply string) (done bool, err error) {
 	w, size := k.carrier.Load(), 0
 	for i := range parcels {
@@ -150,7 +149,7 @@ func (k *link) publishTogether(c *nats.Conn, parcels []parcel, id, reply string)
 	return w.write(conn)
 }
 
-// appendTogether appends the messages of a batch.
+// appendTogether appends the encoded messages of a batch.
 func appendTogether(text []byte, parcels []parcel, id, reply string) []byte {
 	var room [8]byte
 	for i := range parcels {
@@ -167,7 +166,7 @@ func appendTogether(text []byte, parcels []parcel, id, reply string) []byte {
 	return text
 }
 
-// carriable says whether no text of a message ends a line of the protocol. Others are left to the
+// carriable reports whether no text of a message contains a line end of the protocol. Other messages are left to the
 // library, which refuses or changes them.
 func carriable(m *nats.Msg) bool {
 	if len(m.Header) == 0 || strings.ContainsAny(m.Subject, " \t\r\n") {
@@ -183,10 +182,10 @@ func carriable(m *nats.Msg) bool {
 	return true
 }
 
-// line is one of a header.
+// line is a header line.
 type line struct{ key, value string }
 
-// appendMessage appends a message as the protocol of NATS has it, with more lines in its header.
+// appendMessage appends a message encoded as HPUB of the NATS protocol, with more header lines.
 func appendMessage(text []byte, m *nats.Msg, more ...line) []byte {
 	const version, end = "NATS/1.0\r\n", "\r\n"
 	size := len(version) + len(end)

@@ -8,7 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// enter has a letter wait for its acknowledgement, as soon as there is room for it.
+// enter waits for room and then registers a letter, so that its acknowledgement will be matched.
 func (s *sender) enter(ctx context.Context, l *letter) error {
 	s.mu.Lock()
 	switch {
@@ -42,8 +42,7 @@ func (s *sender) enter(ctx context.Context, l *letter) error {
 	return ctx.Err()
 }
 
-// enterAll does what enter does for all of some letters, if there is room for them at once. It
-// says false if there is not, and none has entered.
+// enterAll registers all letters at once. If there is no room for all of them, it registers none and reports false.
 func (s *sender) enterAll(ctx context.Context, all []letter) bool {
 	var weight int64
 	for i := range all {
@@ -61,7 +60,7 @@ func (s *sender) enterAll(ctx context.Context, all []letter) bool {
 	return true
 }
 
-// advance lets those in whose turn it is, as far as there is room. The lock is held.
+// advance admits queued letters in order, as far as there is room. The caller holds mu.
 func (s *sender) advance() {
 	for len(s.queue) > 0 && s.queue[0].weight <= s.room {
 		s.admit(s.queue[0], time.Now())
@@ -70,7 +69,7 @@ func (s *sender) advance() {
 	}
 }
 
-// admit enters a letter. The lock is held.
+// admit registers a letter. The caller holds mu.
 func (s *sender) admit(l *letter, now time.Time) {
 	s.room -= l.weight
 	s.number++
@@ -88,7 +87,7 @@ func (s *sender) admit(l *letter, now time.Time) {
 	}
 }
 
-// remove ends the waiting of a letter. The lock is held.
+// remove unregisters a letter and gives its room back. The caller holds mu.
 func (s *sender) remove(l *letter) {
 	delete(s.waiting, l.number)
 	if l.before != nil {

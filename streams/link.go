@@ -16,43 +16,43 @@ import (
 )
 
 const (
-	// redialPause lies between attempts to replace a connection that was closed, up to
-	// redialLongest, with as much again by chance.
+	// redialPause is the first pause between attempts to replace a closed connection. It doubles up to redialLongest. A
+	// random time of up to the same length is added.
 	redialPause   = 50 * time.Millisecond
 	redialLongest = time.Second
-	// changesPause lies between two lines about a connection that was lost, or is there again.
+	// changesPause is the least time between two log lines about the same change of a connection.
 	changesPause = 5 * time.Second
 )
 
-// link is the connection for one role. The client library reconnects one that breaks, but
-// closes one for ever after an error of the server that it does not know, or that it takes
-// to be its own fault. A link replaces such a connection, with all that stands on it.
+// link is the connection for one role. The client library reconnects a broken connection. But after a server error that it
+// does not know, or takes for its own fault, it closes the connection for good. A link replaces such a connection and
+// restores its subscriptions.
 type link struct {
 	log  *Log
 	role string
 	more []nats.Option
 	now  atomic.Pointer[connection]
-	// arrived is called by who reads from the connection, see [link.whenRead].
+	// arrived is called by the goroutine that reads from the connection, see [link.whenRead].
 	arrived atomic.Pointer[func()]
-	// carrier is what the present connection is made of, nil within the process.
+	// carrier is the net.Conn of the present connection, nil for a server in the same process.
 	carrier atomic.Pointer[carrier]
-	// broken is told when a connection was closed.
+	// broken receives a value when the connection was closed.
 	broken chan struct{}
-	// crowded counts the times that the server refused a subscription for their number.
+	// crowded counts the subscriptions that the server refused because there were too many.
 	crowded atomic.Uint64
 	lines   seldom.Lines
-	// changes are lines about a connection that comes and goes.
+	// changes are the log lines about lost and restored connections.
 	changes seldom.Lines
 
 	mu       rank.Mutex[rank.StreamsLink]
 	standing map[*standing]struct{}
 	canary   canary
-	// cause is why the last attempt to connect failed.
+	// cause is the error of the last attempt to connect.
 	cause error
 	ended bool
 }
 
-// connection is one connection with what is made on it.
+// connection is one connection of a link, with its JetStream context.
 type connection struct {
 	conn *nats.Conn
 	js   jetstream.JetStream
@@ -64,7 +64,7 @@ type standing struct {
 	link    *link
 	subject string
 	in      chan *nats.Msg
-	// made is told of each subscription in which messages come, with the one before.
+	// made is called with each new subscription and its predecessor. It may be nil.
 	made func(now, before *nats.Subscription)
 	sub  *nats.Subscription
 }
@@ -73,10 +73,10 @@ func newLink(l *Log, role string, more ...nats.Option) *link {
 	return &link{log: l, role: role, more: more, broken: make(chan struct{}, 1), standing: map[*standing]struct{}{}, changes: seldom.Lines{Pause: changesPause}}
 }
 
-// conn is the present connection. It may be closed, and another one the next time.
+// conn returns the present connection. It may be closed, and a later call may return another one.
 func (k *link) conn() *nats.Conn { return k.now.Load().conn }
 
-// connected says whether there is a connection.
+// connected reports whether the connection is established.
 func (k *link) connected() bool {
 	w := k.now.Load()
 	return w != nil && w.conn.IsConnected()
@@ -128,7 +128,7 @@ func (k *link) replace() {
 	}
 }
 
-// adopt goes over to a connection, with all subscriptions.
+// adopt switches to a new connection, and restores all subscriptions.
 func (k *link) adopt(w *connection) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -145,8 +145,8 @@ func (k *link) adopt(w *connection) {
 	}
 }
 
-// make subscribes on a connection. What fails is made on the next one: the library says no
-// only if the connection is closed. The link's lock is held.
+// make subscribes on a connection. If that fails, the subscription is made on the next connection, because the library
+// fails only if the connection is closed. The caller holds the lock of the link.
 func (s *standing) make(c *nats.Conn) {
 	sub, err := c.ChanSubscribe(s.subject, s.in)
 	if err != nil {
@@ -159,8 +159,8 @@ func (s *standing) make(c *nats.Conn) {
 	}
 }
 
-// stand subscribes, on this connection and on those that replace it. Messages may be missed
-// in between; the log is told of that. made may be nil.
+// stand subscribes on this connection and on every connection that replaces it. Messages may be missed in between; then a
+// comparison with the log is requested. made may be nil.
 func (k *link) stand(subject string, in chan *nats.Msg, made func(now, before *nats.Subscription)) (*standing, error) {
 	s := &standing{link: k, subject: subject, in: in, made: made}
 	k.mu.Lock()
@@ -180,20 +180,20 @@ func (s *standing) end() {
 	_ = s.sub.Unsubscribe()
 }
 
-// errCrowded says that the limit of subscriptions is reached.
+// errCrowded says that the server's limit of subscriptions is reached.
 var errCrowded = errors.New("the NATS server allows the connection no more subscriptions; raise max_subscriptions of the server, account or user")
 
-// crowdedPatience is how long the library may take to report what it was told.
+// crowdedPatience is how long the library may take to report an error that it has received.
 const crowdedPatience = 250 * time.Millisecond
 
-// settle waits until the server has taken what was subscribed since crowded had the value of
-// before. The server does not say which subscription it refuses, so all of that time count.
+// settle waits until the server has processed the subscriptions that were made since crowded had the value before. The
+// server does not say which subscription it refuses, so a refusal counts for all of them.
 func (k *link) settle(ctx context.Context, before uint64) error {
 	c := k.conn()
 	if err := c.FlushWithContext(ctx); err != nil {
 		return err
 	}
-	// The error stands until the connection is made anew, so it may be an old one.
+	// LastError keeps the error until the next reconnect, so it may be an old one.
 	if !errors.Is(c.LastError(), nats.ErrMaxSubscriptionsExceeded) {
 		return nil
 	}
@@ -211,7 +211,7 @@ func (k *link) settle(ctx context.Context, before uint64) error {
 	return errCrowded
 }
 
-// noted keeps why there is no connection.
+// noted records why there is no connection.
 func (k *link) noted(err error) {
 	if err == nil {
 		return
@@ -221,7 +221,7 @@ func (k *link) noted(err error) {
 	k.mu.Unlock()
 }
 
-// failed notes an attempt to connect that failed, and says so now and then.
+// failed records a failed attempt to connect, and logs it at a limited rate.
 func (k *link) failed(err error) {
 	k.noted(err)
 	if k.log.ctx.Err() == nil {
@@ -229,14 +229,14 @@ func (k *link) failed(err error) {
 	}
 }
 
-// state says what is wrong with the connection, empty if nothing is.
+// state describes what is wrong with the connection. It is empty if nothing is.
 func (k *link) state() string {
 	w := k.now.Load()
 	if w.conn.IsConnected() {
 		return ""
 	}
 	state := "the " + k.role + " connection to NATS is " + strings.ToLower(w.conn.Status().String())
-	// Not all failures to connect anew are reported; they stand here until the next one.
+	// The library does not report all failures to reconnect, but keeps the last one here.
 	if err := w.conn.LastError(); !w.conn.IsClosed() {
 		k.noted(err)
 	}
@@ -248,8 +248,8 @@ func (k *link) state() string {
 	return state
 }
 
-// look notes why there is no connection yet, and replaces one whose key is no more that of
-// the file: the library reads all other files anew by itself.
+// look records why there is no connection yet. It replaces a connection whose nkey differs from the present file. The
+// library itself reads all other files again when it reconnects.
 func (k *link) look() {
 	w := k.now.Load()
 	if w.conn.IsConnected() || w.conn.IsClosed() {
@@ -263,7 +263,7 @@ func (k *link) look() {
 	}
 }
 
-// checkLinks looks at all connections.
+// checkLinks checks all connections.
 func (l *Log) checkLinks() {
 	for _, k := range l.links() {
 		k.look()

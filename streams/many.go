@@ -6,37 +6,36 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// many is several events that are published together, by the goroutine of who publishes. Where
-// the server can, it stores them as a whole (together.go). Where not, the first events of all
-// channels are on their way at the same time. Those of one channel go one after the other, because
-// a retry could overtake; none waits for those of other channels.
+// many publishes several events together, in the goroutine of the caller. If the server supports it, it stores them as an
+// atomic batch (together.go). Otherwise the first events of all channels are sent at the same time. The events of one
+// channel are sent one after the other, because a retry could overtake a later one. Channels do not wait for each other.
 type many struct {
 	log      *Log
 	app      *appLog
 	parcels  []parcel
 	receipts []broker.Receipt
-	// next is the event that comes next in the channel of each, 0 if none does.
+	// next has for each event the index of the next event of the same channel, 0 for none.
 	next []int
-	// letters of those that are under way for the first time come in ended; those that need
-	// more than that come in placed.
+	// letters has the first attempts under way, which arrive in ended. Events that need more than one attempt arrive in
+	// placed.
 	letters []*letter
 	ended   chan *letter
 	placed  chan placed
-	// left counts the events that are under way.
+	// left is the number of events under way.
 	left   int
 	failed error
 	// trouble says that an event could not be looked up at once.
 	trouble bool
 }
 
-// placed is what became of an event.
+// placed is the result for one event.
 type placed struct {
 	index   int
 	receipt broker.Receipt
 	err     error
 }
 
-// publishMany publishes events and fills in their receipts.
+// publishMany publishes events and sets their receipts.
 func (l *Log) publishMany(ctx context.Context, a *appLog, parcels []parcel, receipts []broker.Receipt) error {
 	n := len(parcels)
 	m := &many{
@@ -56,11 +55,10 @@ func (l *Log) publishMany(ctx context.Context, a *appLog, parcels []parcel, rece
 	return m.failed
 }
 
-// few is up to how many events are compared with each other, which is quicker than a map.
+// few is the number of events up to which comparing all pairs is faster than a map.
 const few = 32
 
-// lineUp lines up those that are in the same channel, and puts first those that nobody is before, in the
-// order in which they are sent.
+// lineUp computes next, and returns the indexes of the first events of all channels in order.
 func (m *many) lineUp() (first []int) {
 	n := len(m.parcels)
 	m.next = make([]int, n)
@@ -89,8 +87,8 @@ func (m *many) lineUp() (first []int) {
 	return first
 }
 
-// sendFirst sends the first events of all channels, together if there is room for them at once and
-// none of them may be stored already.
+// sendFirst sends the first events of all channels. It sends them together if there is room for all of them and none may
+// be stored already.
 func (m *many) sendFirst(ctx context.Context) {
 	first := m.lineUp()
 	s, letters := m.log.send, make([]letter, len(first))
@@ -145,11 +143,11 @@ func (m *many) send(ctx context.Context, i int) {
 	}
 }
 
-// wait waits for one event, and takes what else has ended.
+// wait waits for one event to end, and processes all that have ended.
 func (m *many) wait(ctx context.Context) {
 	done := ctx.Done()
 	if m.letters == nil {
-		done = nil // those that are left see it by themselves
+		done = nil // the remaining attempts end with ctx by themselves
 	}
 	select {
 	case l := <-m.ended:
@@ -170,8 +168,8 @@ func (m *many) wait(ctx context.Context) {
 	}
 }
 
-// answered goes on with an event whose first attempt has ended. As a rule it is stored, and
-// another one vouches for it; everything else may take a while, and others do not wait for it.
+// answered continues with an event whose first attempt has ended. Usually the event is stored, and another one vouches for
+// it. Everything else may take longer and is done in a goroutine, so that other events do not wait.
 func (m *many) answered(ctx context.Context, l *letter) {
 	p, i := &m.parcels[l.index], l.index
 	p.first = l
@@ -186,7 +184,7 @@ func (m *many) answered(ctx context.Context, l *letter) {
 	m.place(ctx, i)
 }
 
-// place has an event placed while others go on. It ends with ctx, and is waited for.
+// place calls [Log.place] for an event in a goroutine. The goroutine ends with ctx, and publishMany waits for it.
 func (m *many) place(ctx context.Context, i int) {
 	go func() {
 		receipt, err := m.log.place(ctx, m.app, &m.parcels[i])
@@ -194,7 +192,7 @@ func (m *many) place(ctx context.Context, i int) {
 	}()
 }
 
-// sure says whether an event is known to be where it belongs.
+// sure reports whether an event is known to be in its place.
 func (m *many) sure(ctx context.Context, p *parcel) bool {
 	if m.app.sure.vouched(p, m.app.upset.Load()) {
 		return true
@@ -206,7 +204,7 @@ func (m *many) sure(ctx context.Context, p *parcel) bool {
 	return false
 }
 
-// end ends an event, and sends the next one of its channel.
+// end records the result of an event, and sends the next one of its channel.
 func (m *many) end(ctx context.Context, p placed) {
 	m.left--
 	m.receipts[p.index] = p.receipt
