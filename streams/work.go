@@ -26,30 +26,26 @@ import (
 )
 
 const (
-	// workAge is how long a task waits at most. Whoever does tasks gives up sooner;
-	// this is for tasks that nobody takes. Each server removes what is too old by its
-	// own clock, so it is far above what clocks may differ by.
+	// workAge is how long a task that nobody takes is kept. Takers give up on tasks sooner. Each server removes old
+	// tasks by its own clock, so the age is far above the differences of clocks.
 	workAge = 24 * time.Hour
-	// workBytes is what is set aside for tasks that wait, if the bounds of the queues
-	// do not need more. More are refused, none is pushed out.
+	// workBytes is the least size that is reserved for the stream. If a queue is full, new tasks are refused; no task is
+	// pushed out.
 	workBytes = 1 << 30
-	// leastTasks and mostTasks are the limits within which the tasks of one subject are
-	// bounded.
+	// leastTasks and mostTasks are the limits of the bound for the tasks of one subject.
 	leastTasks, mostTasks = 16, 128
 	// workWindow is how long the id of a task is remembered.
 	workWindow = 2 * time.Minute
-	// vanished is how long the stream must have been missing to be made anew.
+	// vanished is how long the stream must have been missing before it is created again.
 	vanished = time.Second
 	// maxTaskID is the longest id of a task.
 	maxTaskID = 256
-	// taskID is the header with the id of a task; that of the server is the hash of
-	// queue and id.
+	// taskID is the header with the id of a task. The deduplication id is a hash of queue and id.
 	taskID = "Task-Id"
 )
 
-// Work keeps queues of tasks in a stream of their own. The taker of a queue holds a
-// lease in a table; the consumer by which it takes is made anew by each taker, which
-// fences off the one before and brings back what that one did not do.
+// Work keeps queues of tasks in a stream of its own. The taker of a queue holds a lease in a table. Each taker creates a
+// new consumer. That fences off the previous taker, and tasks that it has not done are delivered again.
 type Work struct {
 	log    *Log
 	table  kv.Table
@@ -57,26 +53,24 @@ type Work struct {
 	stream string
 	root   string
 	lease  time.Duration
-	// turn chooses the subject of the next task.
+	// turn chooses the first subject for the next task.
 	turn atomic.Uint32
 
-	// repairing guards since when the stream was found missing, and when that was
-	// last seen.
+	// repairing guards missing, the time since which the stream is missing, and noted, when that was last seen.
 	repairing      rank.Mutex[rank.StreamsRepairing]
 	missing, noted time.Time
 }
 
 var _ broker.Work = (*Work)(nil)
 
-// sizes bound a queue. The server bounds the number of messages of a subject and not their
-// bytes, so the tasks of a queue have subjects by their size, more of them for small ones.
-// No queue can thereby take the room of another.
+// sizes bounds a queue in bytes. The server can bound the messages of a subject only by number. So tasks have subjects by
+// their size, and there are more subjects for small tasks. Thereby no queue can use the room of another one.
 var sizes = [...]struct{ upTo, subjects int }{{2 << 10, 64}, {16 << 10, 8}, {math.MaxInt, 1}}
 
-// workBounds are the tasks that one subject may have, and the bytes that are set aside so that
-// all queues may be full at the same time: with many, each is smaller.
+// workBounds returns the largest number of tasks of one subject, and the bytes to reserve so that all queues can be full at
+// the same time. If there are many queues, each is smaller.
 func (l *Log) workBounds() (tasks, bytes int64) {
-	// Escaped as JSON a text may be six times as long.
+	// JSON escapes can make a text six times as long.
 	each := int64(6*l.maxData() + headerRoom)
 	for _, c := range sizes[:len(sizes)-1] {
 		each += int64(c.upTo * c.subjects)
@@ -86,7 +80,7 @@ func (l *Log) workBounds() (tasks, bytes int64) {
 	return tasks, max(workBytes, n*tasks*each)
 }
 
-// OpenWork opens the queues. They end with the log. node names this process.
+// OpenWork opens the queues. They are closed with the log. node is the name of this process.
 func (l *Log) OpenWork(ctx context.Context, node string, table kv.Table) (*Work, error) {
 	w := newWork(l)
 	w.table, w.node, w.lease = table, node, workLease
@@ -108,7 +102,7 @@ func newWork(l *Log) *Work {
 // ownerKey marks a stream as one of Sluice in its metadata.
 const ownerKey = "owner"
 
-// wanted is the stream as it must be.
+// wanted returns the configuration that the stream must have.
 func (w *Work) wanted() jetstream.StreamConfig {
 	tasks, bytes := w.log.workBounds()
 	return jetstream.StreamConfig{
@@ -120,8 +114,8 @@ func (w *Work) wanted() jetstream.StreamConfig {
 	}
 }
 
-// provision creates the stream, or makes it what it must be; its limits if it may. One that
-// is not ours it refuses to touch.
+// provision creates the stream or corrects its settings; limits are corrected only with adapt. It returns an error, and
+// changes nothing, if the stream is not ours.
 func (w *Work) provision(ctx context.Context, adapt bool) error {
 	want := w.wanted()
 	s, err := w.log.js.Stream(ctx, w.stream)
@@ -134,10 +128,10 @@ func (w *Work) provision(ctx context.Context, adapt bool) error {
 	return w.adopt(ctx, s, want, adapt)
 }
 
-// ofWork are the rules for the stream of work, of which nothing is read or deleted by hand.
+// ofWork are the rules for the stream of work. Gateways do not purge it, delete from it or read it with direct gets.
 var ofWork = shape.Options{"DenyPurge": shape.Free, "DenyDelete": shape.Free, "AllowDirect": shape.Free}
 
-// adopt makes a stream that is there what it must be.
+// adopt corrects the settings of an existing stream.
 func (w *Work) adopt(ctx context.Context, s jetstream.Stream, want jetstream.StreamConfig, adapt bool) error {
 	have, rules := s.CachedInfo().Config, maps.Clone(ofWork)
 	if have.Metadata[ownerKey] == "" && !slices.Equal(have.Subjects, want.Subjects) {
@@ -155,7 +149,7 @@ func (w *Work) adopt(ctx context.Context, s jetstream.Stream, want jetstream.Str
 			rules["MaxMsgsPerSubject"], rules["DiscardNewPerSubject"] = shape.Free, shape.Free
 		}
 	case have.MaxMsgsPerSubject <= 0:
-		// NATS takes the other only with it.
+		// NATS accepts DiscardNewPerSubject only together with a bound.
 		rules["DiscardNewPerSubject"] = shape.Free
 	}
 	found := shape.Compare(have, want, rules, adapt)
@@ -175,8 +169,7 @@ func (w *Work) adopt(ctx context.Context, s jetstream.Stream, want jetstream.Str
 	return nil
 }
 
-// check looks at the stream of work and puts back its settings. One that vanished is made
-// anew by whoever needs it.
+// check puts back the settings of the stream. A missing stream is created again when it is needed.
 func (w *Work) check() {
 	ctx, cancel := context.WithTimeout(w.log.ctx, 5*time.Second)
 	defer cancel()
@@ -192,8 +185,8 @@ func (w *Work) check() {
 	}
 }
 
-// crowded says whether a subject has more tasks than it may: an earlier release did not bound
-// them, and the server would remove what is too much. The bound is set at a later start.
+// crowded reports whether a subject has more tasks than the bound. An earlier release had no bound, and the server would
+// remove the excess if it were set. Then the bound is set at a later start.
 func (w *Work) crowded(ctx context.Context, s jetstream.Stream, most int64) (bool, error) {
 	info, err := s.Info(ctx, jetstream.WithSubjectFilter(w.root+">"))
 	if err != nil {
@@ -208,9 +201,8 @@ func (w *Work) crowded(ctx context.Context, s jetstream.Stream, most int64) (boo
 	return false, nil
 }
 
-// Put implements [broker.Work]. It sends one task after the other: in a pipeline, one
-// that fails would be stored behind its successors when it is tried again. With an
-// embedded server that takes 16 µs each instead of 6 µs.
+// Put implements [broker.Work]. It sends tasks one after the other: in a pipeline, a task that fails would be stored after
+// its successors when it is retried. With an embedded server this takes 16 µs per task instead of 6 µs.
 func (w *Work) Put(ctx context.Context, queue string, tasks ...broker.Task) (stored int, err error) {
 	if w.log.ctx.Err() != nil {
 		return 0, broker.ErrClosed
@@ -223,7 +215,7 @@ func (w *Work) Put(ctx context.Context, queue string, tasks ...broker.Task) (sto
 		m.Header.Set(nats.MsgIdHdr, nuid.Next())
 		if t.ID != "" {
 			m.Header.Set(taskID, name.Key(t.ID))
-			// The window is that of the stream, which all queues share.
+			// All queues share the deduplication window of the stream, so the id includes the queue.
 			m.Header.Set(nats.MsgIdHdr, short(queue+"\x00"+t.ID, 16))
 		}
 		if err := w.putSomewhere(ctx, queue, m); err != nil {
@@ -233,8 +225,8 @@ func (w *Work) Put(ctx context.Context, queue string, tasks ...broker.Task) (sto
 	return len(tasks), nil
 }
 
-// putSomewhere stores a message on one of the subjects for its size, in turn, so that the
-// queue is full only when all of them are.
+// putSomewhere stores a message on one of the subjects for its size, in rotation. The queue is full only when all of them
+// are.
 func (w *Work) putSomewhere(ctx context.Context, queue string, m *nats.Msg) error {
 	class := 0
 	for len(m.Data) > sizes[class].upTo {
@@ -249,7 +241,7 @@ func (w *Work) putSomewhere(ctx context.Context, queue string, m *nats.Msg) erro
 	return err
 }
 
-// put stores one message, again and again with the same id until the deadline.
+// put stores one message. It retries with the same id until the deadline.
 func (w *Work) put(ctx context.Context, m *nats.Msg) error {
 	limited, cancel := context.WithTimeout(ctx, w.log.opt.PublishTimeout)
 	defer cancel()
@@ -277,8 +269,8 @@ func (w *Work) put(ctx context.Context, m *nats.Msg) error {
 	return unavailable("putting work", err)
 }
 
-// fullOr recognises the answers of a server that there is no room in a stream, which trying
-// again at once does not change.
+// fullOr converts the server's errors for a full stream into [broker.ErrQueueFull], for which there is no retry. Other
+// errors are returned as they are.
 func fullOr(err error) error {
 	var api *jetstream.APIError
 	if errors.As(err, &api) && (strings.HasPrefix(api.Description, "maximum messages per subject exceeded") || strings.HasPrefix(api.Description, "maximum bytes exceeded")) {
@@ -287,8 +279,8 @@ func fullOr(err error) error {
 	return err
 }
 
-// repair makes the stream anew if it vanished. It waits a moment before: a stream that is
-// made while a server still deletes its predecessor may answer nobody.
+// repair creates the stream again if it has been missing for a moment. A stream that is created while a server still
+// deletes its predecessor may not answer.
 func (w *Work) repair() {
 	w.repairing.Lock()
 	defer w.repairing.Unlock()
@@ -311,7 +303,7 @@ func (w *Work) repair() {
 
 func (w *Work) subject(queue string) string { return w.root + name.Subject(queue) }
 
-// short is a hash of a text with n bytes, in hexadecimal.
+// short returns n bytes of a hash of a text, in hexadecimal.
 func short(text string, n int) string {
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:n])

@@ -11,33 +11,29 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// errMissed says that the server has delivered a task that did not arrive: it was sent
-// to a connection that broke, say. It would be delivered again when it has expired, so
-// the taker begins anew.
+// errMissed says that the server has delivered a task that did not arrive, for example because the connection broke. The
+// server would deliver it again only after AckWait, so the taker starts again with a new consumer.
 var errMissed = errors.New("a task was lost on its way")
 
-// intake watches over what a consumer delivers to its only taker: that nothing is
-// missing, and that no more is in memory than there is room for.
+// intake checks the deliveries of a consumer to its only taker: none may be missing, and the bytes in memory are bounded.
 type intake struct {
 	limit int
 	freed chan struct{}
 
 	mu rank.Mutex[rank.StreamsIntake]
-	// seen is the number of the last delivery that arrived, bytes is the size of
-	// what is not done.
+	// seen is the number of the last delivery that arrived, and bytes the size of the tasks that are not done.
 	seen  uint64
 	bytes int
-	// waits counts the times that there was no room, and waiting says that there is
-	// none now.
+	// waits counts how often there was no room. waiting says that there is none now.
 	waits   uint64
 	waiting bool
-	// delivered, waited and arrived are the numbers of the last audit.
+	// delivered, waited and arrived are the values at the last audit.
 	delivered, waited, arrived uint64
 }
 
 func newIntake(limit int) *intake { return &intake{limit: limit, freed: make(chan struct{}, 1)} }
 
-// accept turns the next message into a task, once there is room for it.
+// accept waits for room and converts the next message into a task.
 func (in *intake) accept(ctx context.Context, m jetstream.Msg) (broker.Taken, error) {
 	at, err := m.Metadata()
 	if err != nil {
@@ -63,8 +59,7 @@ func (in *intake) accept(ctx context.Context, m jetstream.Msg) (broker.Taken, er
 	}, nil
 }
 
-// arrive notes a delivery and waits until there is room for it. Deliveries are numbered
-// without gaps.
+// arrive records a delivery and waits until there is room for it. Deliveries are numbered consecutively.
 func (in *intake) arrive(ctx context.Context, number uint64, size int) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -100,11 +95,10 @@ func (in *intake) free(size int) {
 	}
 }
 
-// audit finds the last delivery before a silence if it is missing. It is called now and
-// then with the number of the server's last delivery: what had been delivered the time
-// before has arrived, unless it waits behind something for which there is no room. Where
-// something still arrives nothing is missing, because behind a gap nothing would: a slow
-// machine needs longer than from one audit to the next for what is on its way.
+// audit detects that the last deliveries before a silence are missing. It is called periodically with the number of the
+// server's last delivery. Deliveries known at the previous audit must have arrived by now, unless they wait for room. If
+// anything has arrived since, nothing is missing, because nothing arrives after a gap. This matters on a slow machine,
+// where a delivery may take longer than the time between two audits.
 func (in *intake) audit(delivered uint64) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -11,14 +11,13 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// workLease is how long the taker of a queue is spared after its last sign of life. It
-// gives one three times as often.
+// workLease is the lifetime of the lease of a queue. The taker renews it three times in that time.
 const workLease = 10 * time.Second
 
-// releaseTime is how long is waited until it is stored that a lease was given up.
+// releaseTime bounds the write that gives a lease up.
 const releaseTime = time.Second
 
-// freed is what a lease says that was given up.
+// freed is the value of a lease that was given up.
 const freed = "free"
 
 // lease is the right to take from a queue.
@@ -26,10 +25,10 @@ type lease struct {
 	table kv.Table
 	ttl   time.Duration
 	key   string
-	// holder tells this taker from all others, those of the same process included.
+	// holder identifies this taker among all takers, including those of the same process.
 	holder   string
 	revision uint64
-	// since is when the last renewal that succeeded was begun.
+	// since is when the last successful renewal was begun.
 	since time.Time
 }
 
@@ -45,23 +44,23 @@ func (l *lease) acquire(ctx context.Context) error {
 		return err
 	}
 	defer stop()
-	// Expiry is not told.
+	// The table does not notify of expiry.
 	look := time.NewTicker(l.ttl / 4)
 	defer look.Stop()
-	// The table goes by the clocks of its servers, which may keep for an hour what has
-	// ended. A lease that was not renewed for its life time has, too.
+	// The table uses the clocks of its servers, which may keep an expired lease for an hour. So a lease that was not
+	// renewed for its lifetime also counts as free.
 	var last uint64
 	var seen time.Time
 	for {
 		began := time.Now()
 		e, err := l.look(ctx)
 		if err != nil || e.Revision != last {
-			// It was renewed at some moment until now, however long the answer took.
+			// It may have been renewed at any moment until now, however long the answer took.
 			last, seen = e.Revision, time.Now()
 		}
 		if errors.Is(err, kv.ErrNotFound) ||
 			err == nil && (string(e.Value) == freed || string(e.Value) == l.holder || began.Sub(seen) > l.ttl) {
-			// Our own is there if the answer to a write was lost.
+			// The holder is this taker if the answer to its write was lost.
 			if l.revision, err = l.table.Swap(ctx, l.key, []byte(l.holder), l.ttl, e.Revision); err == nil {
 				l.since = began
 				return nil
@@ -76,21 +75,21 @@ func (l *lease) acquire(ctx context.Context) error {
 	}
 }
 
-// look reads the lease. It is not waited for longer than until the next look.
+// look reads the lease, with a timeout until the next look.
 func (l *lease) look(ctx context.Context) (kv.Entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.ttl/4)
 	defer cancel()
 	return l.table.Read(ctx, l.key)
 }
 
-// renew prolongs the lease. An error says that it is lost.
+// renew renews the lease. An error means that it is lost.
 func (l *lease) renew(ctx context.Context) error {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, l.ttl/3)
 	defer cancel()
 	next, err := l.table.Swap(ctx, l.key, []byte(l.holder), l.ttl, l.revision)
 	if errors.Is(err, kv.ErrConflict) {
-		// A write of which we were told that it failed may have been stored.
+		// A write that returned an error may have been stored.
 		e, readErr := l.table.Read(ctx, l.key)
 		if readErr == nil && string(e.Value) == l.holder {
 			next, err = l.table.Swap(ctx, l.key, []byte(l.holder), l.ttl, e.Revision)
@@ -105,11 +104,11 @@ func (l *lease) renew(ctx context.Context) error {
 	return nil
 }
 
-// release gives the lease up, so that nobody has to wait for its end. One that was lost
-// is somebody else's.
+// release gives the lease up, so that the next taker need not wait for its expiry. The revision protects a lease that was
+// lost to another taker.
 func (l *lease) release(ctx context.Context) {
-	// It is a courtesy that nobody waits long for. The table takes a deadline that passed for its own
-	// failure, which readiness names until something is stored again, so this write is called off instead.
+	// This is not worth a long wait. The table takes an exceeded deadline for a failure of its own, which readiness
+	// reports until the next write succeeds. So the write is cancelled instead.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer time.AfterFunc(releaseTime, cancel).Stop()

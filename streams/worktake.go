@@ -14,14 +14,12 @@ import (
 )
 
 const (
-	// workPull is the number of tasks, and pullBytes their size, that are asked for
-	// at a time.
+	// workPull and pullBytes bound one pull request, in tasks and in bytes.
 	workPull  = 256
 	pullBytes = 4 << 20
-	// takenBytes bounds what is handed out and not done.
+	// takenBytes bounds the tasks that are handed out and not done, in bytes.
 	takenBytes = 64 << 20
-	// workIdle is when the server forgets the consumer of a queue from which nobody
-	// takes any more.
+	// workIdle is how long the server keeps the consumer of a queue without a taker.
 	workIdle = 24 * time.Hour
 )
 
@@ -50,13 +48,13 @@ func (w *Work) take(ctx context.Context, cancel context.CancelCauseFunc, queue s
 	if err != nil {
 		return err
 	}
-	// Who was held up meanwhile, and lost the lease, takes nothing. Whose consumer it
-	// deleted makes another.
+	// If this taker was delayed and has lost the lease, it must not take. A taker whose consumer it has deleted creates
+	// another one.
 	if err := l.renew(ctx); err != nil {
 		return err
 	}
 	in := newIntake(takenBytes)
-	// An iterator would drop messages when its channel is full.
+	// Messages() of the library would drop messages when its channel is full.
 	taking, err := c.Consume(func(m jetstream.Msg) {
 		t, err := in.accept(ctx, m)
 		if err != nil {
@@ -70,7 +68,7 @@ func (w *Work) take(ctx context.Context, cancel context.CancelCauseFunc, queue s
 			cancel(err)
 		}
 	}),
-		// A limit below the size of a message would hold it back for ever.
+		// A message that is larger than the limit would never be delivered.
 		jetstream.PullMaxMessagesWithBytesLimit(min(pending, workPull), max(pullBytes, int(w.log.pub.conn().MaxPayload())+headerRoom)),
 		jetstream.PullHeartbeat(5*time.Second))
 	if err != nil {
@@ -107,8 +105,8 @@ func (w *Work) take(ctx context.Context, cancel context.CancelCauseFunc, queue s
 	}
 }
 
-// consumer makes the queue's consumer anew. It has another name each time: a former
-// taker that was cut off and comes back finds its own gone, instead of tasks.
+// consumer deletes the previous consumers of the queue and creates a new one. Each has another name, so that a former taker
+// that was disconnected finds its own consumer gone, and gets no tasks.
 func (w *Work) consumer(ctx context.Context, queue string, pending int) (jetstream.Consumer, error) {
 	s, err := w.log.js.Stream(ctx, w.stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -135,7 +133,7 @@ func (w *Work) consumer(ctx context.Context, queue string, pending int) (jetstre
 	}
 	return s.CreateConsumer(ctx, jetstream.ConsumerConfig{
 		Durable: own + nuid.Next(), Description: fmt.Sprintf("queue %s, taken by %s", queue, w.node),
-		// An earlier release put tasks on the subject of the queue itself.
+		// An earlier release stored tasks on the subject of the queue itself.
 		FilterSubjects: []string{w.subject(queue), w.subject(queue) + ".>"}, DeliverPolicy: jetstream.DeliverAllPolicy,
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: workAge + time.Minute, MaxAckPending: pending,
 		InactiveThreshold: workIdle,
