@@ -16,15 +16,15 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// castRoot is where gateways give each other what no stream keeps. It has a part of the
-// channels between app and channel, so that a gateway subscribes to the parts that it follows
-// channels of and not to each channel twice: of what comes beside these it pays for a look.
+// castRoot is the prefix of subjects for ephemeral events, which no stream stores. Each subject has a part number between
+// app and channel. A gateway subscribes to the parts in which it follows channels, instead of subscribing to each channel
+// a second time. Events of other channels in these parts cost it one lookup each.
 const castRoot = "ep."
 
 // castParts is the number of parts of an app.
 const castParts = 64
 
-// castPart is the subject of a part of the channels of an app, up to the channel's token.
+// castPart returns the subject of the part that a channel belongs to, up to the token of the channel.
 func castPart(prefix, app, channel string) string {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(channel))
@@ -33,19 +33,19 @@ func castPart(prefix, app, channel string) string {
 
 func castApp(prefix, app string) string { return prefix + castRoot + name.Subject(app) + "." }
 
-// castKey is the live subject of the channel that a subject of castRoot is for.
+// castKey returns the live subject of the channel of an ephemeral event.
 func castKey(prefix, subject string) string {
 	app, rest, _ := strings.Cut(strings.TrimPrefix(subject, prefix+castRoot), ".")
 	_, channel, _ := strings.Cut(rest, ".")
 	return prefix + liveRoot + app + "." + channel
 }
 
-// castPatience is how long NATS may take to accept what is cast. It is not tried again: who
-// publishes it knows better whether it is still worth it.
+// castPatience bounds the publishing of ephemeral events. There is no retry, because the publisher knows better whether the
+// event is still worth sending.
 const castPatience = 2 * time.Second
 
-// Cast implements [broker.Caster]. The events go past all streams, with a proof: who may not
-// write there, and whoever has no secret of the app, is not heard.
+// Cast implements [broker.Caster]. The events are published with a proof and stored in no stream. Gateways ignore events
+// without a valid proof.
 func (l *Log) Cast(ctx context.Context, app string, events ...broker.Outgoing) error {
 	a, err := l.app(app)
 	if err != nil {
@@ -81,11 +81,10 @@ func (l *Log) Cast(ctx context.Context, app string, events ...broker.Outgoing) e
 	return l.accepted(ctx, conn)
 }
 
-// accepted waits until the server has taken what was published, or said that it does not.
+// accepted waits until the server has accepted or refused what was published.
 func (l *Log) accepted(ctx context.Context, conn *nats.Conn) error {
 	err := conn.FlushWithContext(ctx)
-	// What the server refused is told by another goroutine. The error stands until the
-	// connection is made anew, so it may be of before.
+	// Another goroutine reports a refusal. LastError keeps an error until the next reconnect, so it may be an old one.
 	if err == nil && errors.Is(conn.LastError(), nats.ErrPermissionViolation) && strings.Contains(conn.LastError().Error(), `"`+l.opt.Prefix+castRoot) {
 		select {
 		case <-ctx.Done():
@@ -104,7 +103,7 @@ func (l *Log) accepted(ctx context.Context, conn *nats.Conn) error {
 	return nil
 }
 
-// casts is who hears what is cast.
+// casts holds the subscriptions for ephemeral events.
 type casts struct {
 	log *Log
 	in  chan *nats.Msg
@@ -113,14 +112,13 @@ type casts struct {
 	parts map[string]*castAudience
 }
 
-// castAudience is a part of the channels of an app that some are followed of.
+// castAudience is a part in which channels are followed.
 type castAudience struct {
 	users int
 	sub   *standing
 }
 
-// join subscribes to the part of a channel, unless that is done. Errors: those of
-// [link.stand].
+// join subscribes to a part, unless this is done already. Errors: those of [link.stand].
 func (c *casts) join(part string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,7 +135,7 @@ func (c *casts) join(part string) error {
 	return nil
 }
 
-// leave ends it with the last channel.
+// leave unsubscribes when the last channel of a part leaves.
 func (c *casts) leave(part string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -148,7 +146,7 @@ func (c *casts) leave(part string) {
 	}
 }
 
-// arrived puts what is cast into the queues of its channels. It waits for nobody.
+// arrived puts ephemeral events that have arrived into the queues of their channels. It does not block.
 func (c *casts) arrived() {
 	l := c.log
 	for {
@@ -168,8 +166,7 @@ func (c *casts) arrived() {
 	}
 }
 
-// hear gives the sinks an event that no stream has. It must be proven: nobody but a gateway has
-// a reason to cast.
+// hear delivers an ephemeral event to the sinks, if its proof is valid: only gateways may send such events.
 func (f *follower) hear(m *nats.Msg) {
 	l := f.log
 	if !l.credentialsOf(f.app, f.Channel).believes(m.Subject, m.Header, m.Data) {
@@ -184,8 +181,8 @@ func (f *follower) hear(m *nats.Msg) {
 	f.Hear(&broker.Publication{Event: ev, Time: l.Now().Round(0).UTC()})
 }
 
-// castRefused says whether NATS did not permit to hear or to say what is cast. Everything else
-// goes on without.
+// castRefused reports whether a violation is about the subjects of ephemeral events. Everything else works without that
+// permission.
 func (l *Log) castRefused(violation string) bool {
 	return strings.Contains(violation, `"`+l.opt.Prefix+castRoot)
 }

@@ -20,22 +20,22 @@ import (
 	"github.com/sluicehq/sluice/broker/secret"
 )
 
-// dialTimeout bounds the attempt to reach one server. A server that is silent must
-// leave time for the others before the start-up deadline.
+// dialTimeout bounds the attempt to reach one server. A silent server must leave time for the others before the start-up
+// deadline.
 const dialTimeout = 2 * time.Second
 
-// publishBuffer is how many bytes are gathered at most before somebody who publishes writes them
-// himself. As a rule another goroutine does, with all that there is by then.
+// publishBuffer is the size of the write buffer of the publish connection. Usually a goroutine of the library flushes it; a
+// publisher that fills it must flush it itself.
 const publishBuffer = 256 << 10
 
-// connectOptions are those of all connections. Files that cannot be used are an
-// error here, because trying again would not help.
-// CheckFiles says whether the files that the options name can be used, as [Open] would.
+// CheckFiles returns an error if a file that the options name cannot be used, as [Open] would.
 func (o *Options) CheckFiles() error {
 	_, err := o.connectOptions()
 	return err
 }
 
+// connectOptions returns the options of all connections. A file that cannot be used is an error here, because a retry would
+// not help.
 func (o *Options) connectOptions() ([]nats.Option, error) {
 	opts := []nats.Option{
 		nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectJitter(100*time.Millisecond, 250*time.Millisecond),
@@ -43,7 +43,7 @@ func (o *Options) connectOptions() ([]nats.Option, error) {
 		nats.IgnoreAuthErrorAbort(), nats.Timeout(min(dialTimeout, o.StartTimeout)),
 	}
 	if o.CredentialsFile != "" {
-		// The library reads it at each attempt, so that it can be replaced.
+		// The library reads the file at each attempt, so it can be replaced at runtime.
 		if _, err := os.ReadFile(o.CredentialsFile); err != nil {
 			return nil, fmt.Errorf("nats.credentials_file: %w", err)
 		}
@@ -75,7 +75,7 @@ func (o *Options) connectOptions() ([]nats.Option, error) {
 		if !pool.AppendCertsFromPEM(pem) {
 			return nil, fmt.Errorf("nats.tls.ca_file: %s holds no certificate", o.CAFile)
 		}
-		// The library reads these files at each attempt as well.
+		// The library reads the file at each attempt as well.
 		opts = append(opts, nats.RootCAs(o.CAFile))
 	}
 	if o.CertFile != "" {
@@ -90,7 +90,8 @@ func (o *Options) connectOptions() ([]nats.Option, error) {
 	return opts, nil
 }
 
-// lastRead gives a secret as its source has it now, or had it last.
+// lastRead returns a function that returns the present secret of a source. If the source fails, the function returns the
+// last one.
 func lastRead(source func() (Secret, error), first Secret) func() string {
 	var mu sync.Mutex
 	last := first
@@ -106,7 +107,7 @@ func lastRead(source func() (Secret, error), first Secret) func() string {
 	}
 }
 
-// publicKey is that of the nkey file as it is now, empty without one.
+// publicKey returns the public key of the present nkey file, empty if none is configured.
 func (o *Options) publicKey() (string, error) {
 	if o.NKeyFile == "" {
 		return "", nil
@@ -123,17 +124,15 @@ func (o *Options) publicKey() (string, error) {
 	return pair.PublicKey()
 }
 
-// connectAll makes three connections: direct gets are answered in the server's
-// read loop of the connection that asks, and a flooded feed must not delay
-// acknowledgements.
+// connectAll makes three connections. The server answers direct gets in the read loop of the requesting connection, so
+// they need one of their own, and a flooded feed must not delay acknowledgements.
 func (l *Log) connectAll(ctx context.Context) error {
 	l.feed = newLink(l, "feed")
-	// What cannot be sent at once must fail at once: buffered publishes
-	// would time out and be stored later all the same.
+	// Without a connection, a publish must fail at once. A buffered one would time out and could still be stored later.
 	l.pub = newLink(l, "publish", nats.ReconnectBufSize(-1), nats.WriteBufferSize(publishBuffer))
 	l.read = newLink(l, "read")
 	l.js, l.admin = jets{l.pub}, jets{l.read}
-	// Servers that do not answer are waited for once, not once per connection.
+	// The three connect in parallel, so that a server that does not answer delays the start only once.
 	links := l.links()
 	errs := make([]error, len(links))
 	var dialing sync.WaitGroup

@@ -9,13 +9,13 @@ import (
 	"github.com/sluicehq/sluice/broker/follow"
 )
 
-// inTransit is how many live messages may be on their way into a queue. The library reads some
-// hundreds at most before they are taken out.
+// inTransit is the capacity of the Go channel of a shard. The library reads at most some hundreds of messages before they
+// are taken out.
 const inTransit = 4096
 
-// feedShard receives the live messages of a part of the channels. All its subscriptions share
-// one Go channel: a goroutine and a queue per channel would cost ten times the memory. What
-// comes in it goes into a queue that is bounded in bytes as well.
+// feedShard receives the live messages of a part of the channels. All its subscriptions share one Go channel, because a
+// goroutine and a queue for each would take ten times the memory. Messages move from it into a queue that is also bounded
+// in bytes.
 type feedShard struct {
 	log    *Log
 	number int
@@ -28,12 +28,11 @@ type feedShard struct {
 type live struct {
 	follower *follower
 	msg      *nats.Msg
-	// cast: no stream has it.
+	// cast says that the event is ephemeral.
 	cast bool
 }
 
-// enter puts what came into the queue, and returns who follows its channel, if anybody does. It
-// waits for nobody.
+// enter puts a message into the queue, and returns the follower of its channel, nil if there is none. It does not block.
 func (s *feedShard) enter(m *nats.Msg) *follow.Follower[arrival] {
 	s.log.stats.Live.Add(1)
 	f := s.log.follow.Find(s.number, m.Subject)
@@ -47,7 +46,7 @@ func (s *feedShard) enter(m *nats.Msg) *follow.Follower[arrival] {
 	return f
 }
 
-// disturbed puts what tests do to live messages between the subscriptions and the queue.
+// disturbed inserts the function of a test between the subscriptions and the queue.
 func (s *feedShard) disturbed(disturb func(m *nats.Msg, deliver func(*nats.Msg)), in chan<- *nats.Msg) {
 	deliver := func(m *nats.Msg) {
 		select {
@@ -68,7 +67,7 @@ func (s *feedShard) disturbed(disturb func(m *nats.Msg, deliver func(*nats.Msg))
 	})
 }
 
-// newFeed returns what follows channels once the log is open.
+// newFeed returns the feed, which works once the log is open.
 func (l *Log) newFeed() *follow.Feed[arrival] {
 	return follow.NewFeed(follow.Options[arrival]{
 		Context: l.ctx, Go: l.running.Go, Line: l.line, Shards: l.opt.FeedShards, Repairs: l.repairs,
@@ -78,7 +77,7 @@ func (l *Log) newFeed() *follow.Feed[arrival] {
 	}, &l.stats)
 }
 
-// startFeed makes the shards of the feed.
+// startFeed creates and starts the shards of the feed.
 func (l *Log) startFeed() {
 	l.queues = follow.NewQueues[live](l.opt.FeedShards, l.opt.FeedQueue, l.opt.FeedBytes)
 	l.casts = casts{log: l, in: make(chan *nats.Msg, inTransit), parts: map[string]*castAudience{}}
@@ -100,7 +99,7 @@ func (l *Log) startFeed() {
 		for _, s := range l.shards {
 			s.relay.arrived()
 		}
-		// Those whose events were just delivered need not look them up.
+		// Acknowledgements come last: events that were just delivered need not be looked up.
 		l.send.arrived()
 	})
 }

@@ -6,21 +6,21 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// relayFew is how many messages that came together are given by who read them.
+// relayFew is the largest number of messages that the reading goroutine delivers itself.
 const relayFew = 8
 
-// relay gives what comes to a shard of the feed to its followers, in order. As long as nothing
-// waits, and nobody would have to be waited for, whoever reads from NATS gives it, and wakes
-// nobody. Otherwise a goroutine does, and what is read meanwhile waits in the queue: behind a sink
-// that takes nothing are the channels of the shard, and no others.
+// relay delivers the messages of a shard to its followers, in order. If no messages wait and no sink would block, the
+// goroutine that reads from NATS delivers them itself, so no other goroutine is woken. Otherwise the goroutine of the
+// relay delivers them, and messages that are read meanwhile wait in the queue. A sink that blocks delays only the channels
+// of its shard.
 type relay struct {
 	shard *feedShard
 	in    <-chan *nats.Msg
-	// more says that there is something for the goroutine.
+	// more receives a value when there is work for the goroutine.
 	more chan struct{}
 
 	mu rank.Mutex[rank.Relay]
-	// giving says that somebody gives what is in the queue.
+	// giving says that a goroutine is delivering the messages of the queue.
 	giving bool
 }
 
@@ -28,7 +28,7 @@ func newRelay(s *feedShard, in <-chan *nats.Msg) *relay {
 	return &relay{shard: s, in: in, more: make(chan struct{}, 1)}
 }
 
-// run is the goroutine. It ends with the log.
+// run is the body of the goroutine. It ends with the log.
 func (r *relay) run() {
 	done := r.shard.log.ctx.Done()
 	for {
@@ -45,7 +45,7 @@ func (r *relay) run() {
 	}
 }
 
-// arrived gives what has come, or has it given. It waits for nobody.
+// arrived delivers the messages that have arrived, or leaves that to the goroutine. It does not block.
 func (r *relay) arrived() {
 	if len(r.in) == 0 {
 		return
@@ -60,7 +60,7 @@ func (r *relay) arrived() {
 	}
 }
 
-// poke has the goroutine give what is in the queue.
+// poke wakes the goroutine.
 func (r *relay) poke() {
 	select {
 	case r.more <- struct{}{}:
@@ -68,8 +68,7 @@ func (r *relay) poke() {
 	}
 }
 
-// gather puts into the queue what has come, and says whether giving that at once is little work
-// for which nobody has to be waited.
+// gather moves the messages that have arrived into the queue. It reports whether they are few and no sink would block.
 func (r *relay) gather() (prompt bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -83,8 +82,8 @@ func (r *relay) gather() (prompt bool) {
 	return prompt
 }
 
-// begin says whether there is something to give and nobody else gives it. Then that is up to the
-// caller, until end.
+// begin reports whether there are messages to deliver and no other goroutine does so. If true, the caller must deliver them
+// and then call end.
 func (r *relay) begin() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -95,7 +94,7 @@ func (r *relay) begin() bool {
 	return true
 }
 
-// end says whether something is left.
+// end ends the delivery, and reports whether messages are left.
 func (r *relay) end() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -103,7 +102,7 @@ func (r *relay) end() bool {
 	return r.shard.queue.Len() > 0
 }
 
-// give gives a message to those who follow its channel.
+// give delivers a message to its follower.
 func give(m live) {
 	if m.cast {
 		m.follower.hear(m.msg)
