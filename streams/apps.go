@@ -22,17 +22,16 @@ import (
 // appLog is the log of one app.
 type appLog struct {
 	opt AppOptions
-	// limits are what the stream is to keep, opt's until Retain changes them.
+	// limits are the present limits of the stream: those of opt until Retain changes them.
 	limits atomic.Pointer[AppOptions]
-	// credentials are made of opt's secrets until Retain changes them; the log of the
-	// gateways has none.
+	// credentials come from the secrets of opt until Retain changes them. The log of gateways has none.
 	credentials atomic.Pointer[credentials]
 	stream      string
 	root        string // publish subjects up to the channel's token
 	live        string // live subjects up to there
 	epoch       atomic.Pointer[string]
-	copies      atomic.Int64 // of the stream, by its settings
-	kept        atomic.Int64 // copies that there are
+	copies      atomic.Int64 // replicas of the stream in its settings
+	kept        atomic.Int64 // replicas that exist
 	storing     outcome
 	known       witness
 	tip         tip
@@ -42,47 +41,46 @@ type appLog struct {
 	leader      leadership
 	// open is set once the stream is there and has an epoch.
 	open atomic.Bool
-	// crowded is until when its batches are not stored as a whole, in Unix nanoseconds.
+	// crowded is the time until which batches are not stored as a whole, in Unix nanoseconds.
 	crowded atomic.Int64
-	// wake asks for the channels that are followed to be compared with the log.
+	// wake requests a comparison of the followed channels with the log.
 	wake chan struct{}
-	// retry wakes it again when that failed.
+	// retry requests it again after a failure.
 	retry follow.Retry
-	// look asks for the stream to be looked at.
+	// look requests a look at the stream.
 	look chan struct{}
-	// upset counts the times at which live messages may have been missed, or ids of stored
-	// ones forgotten.
+	// upset counts the events after which live messages may have been missed, or the log may have forgotten
+	// deduplication ids.
 	upset atomic.Uint64
-	// lacks is set from when a live message of the app was lost here until its channels are compared.
+	// lacks is set when a live message of the app was dropped here, until its channels are compared.
 	lacks atomic.Bool
-	// uninterested is when the stream was last found with a retention by which it takes
-	// nothing, in Unix nanoseconds.
+	// uninterested is when the stream was last found with another retention policy, in Unix nanoseconds. With retention
+	// by interest it acknowledges events without storing them.
 	uninterested atomic.Int64
-	// sure is what is known of acknowledgements.
+	// sure verifies that acknowledged events are stored.
 	sure assurance
-	// info is what the stream last said of itself.
+	// info is the last known state of the stream.
 	info       atomic.Pointer[jetstream.StreamInfo]
 	unnamed    unnamed
 	overlooked overlooked
-	// turn is held by the one that looks at the stream: an answer of before must not
-	// be adopted after one of afterwards. It guards created, when the stream was made,
-	// override, what the bucket says of its epoch, and ended, the epochs that this process
-	// saw end.
+	// turn is held during a look at the stream, because an older answer must not be adopted after a newer one. It guards
+	// created (when the stream was created), override (the epoch override in the bucket) and ended (the epochs that
+	// ended during the life of this process).
 	turn     chan struct{}
 	created  time.Time
 	override string
 	ended    map[string]bool
-	// watched is how it is looked after, nil if it is not.
+	// watched is the supervision of the app, nil for none.
 	watched *watched
 }
 
-// Ready says whether the stream is there and has an epoch.
+// Ready reports whether the stream exists and has an epoch.
 func (a *appLog) Ready() bool { return a.open.Load() }
 
 func (a *appLog) currentEpoch() string { return *a.epoch.Load() }
 
-// credentialsOf are what proves claims about a channel, nil if nothing does. An order is
-// proven by the secret of the app that it is for.
+// credentialsOf returns the credentials that prove claims about a channel, nil if there are none. In the log of gateways, the
+// channel is named after an app, whose credentials count.
 func (l *Log) credentialsOf(a *appLog, channel string) *credentials {
 	if a.opt.ID == broker.GatewaysApp {
 		known := false
@@ -93,7 +91,7 @@ func (l *Log) credentialsOf(a *appLog, channel string) *credentials {
 	return a.credentials.Load()
 }
 
-// believes says whether a message of an app's log proves what it claims.
+// believes reports whether the proof of a message in the log of an app is valid.
 func (l *Log) believes(a *appLog, subject string, h nats.Header, data []byte) bool {
 	return l.proverOf(a, subject).believes(subject, h, data)
 }
@@ -107,8 +105,8 @@ func (l *Log) proverOf(a *appLog, subject string) *credentials {
 	return l.credentialsOf(a, channel)
 }
 
-// What the log of gateways keeps: more than they may have missed when they come back. Its
-// bytes are set aside on each server.
+// Limits of the log of gateways. It keeps more than a gateway can have missed when it comes back. Each server reserves its
+// bytes.
 const (
 	gatewaysMessages = 1000
 	gatewaysAge      = 24 * time.Hour
@@ -133,7 +131,7 @@ func (l *Log) newAppLog(o AppOptions) *appLog {
 	return a
 }
 
-// addApps makes the logs of all apps, and that of the gateways, of which none is open.
+// addApps creates the logs of all apps and of the gateways, without opening them.
 func (l *Log) addApps() {
 	all := map[string]AppOptions{broker.GatewaysApp: {
 		ID: broker.GatewaysApp, MaxMessages: gatewaysMessages, MaxAge: gatewaysAge, MaxBytes: gatewaysBytes, Replicas: l.opt.Replicas,
@@ -144,8 +142,8 @@ func (l *Log) addApps() {
 	l.apps.Change(slices.Collect(maps.Keys(all)), nil, func(id string) *appLog { return l.newAppLog(all[id]) })
 }
 
-// openApps opens the logs of all apps at the same time. It fails if there are any and none can be opened.
-// Those that cannot are a problem, and are tried again as long as the log is open.
+// openApps opens the logs of all apps in parallel. It fails if there are apps and none can be opened. An app that cannot be
+// opened is reported by readiness, and tried again as long as the log is open.
 func (l *Log) openApps(ctx context.Context) error {
 	errs := make([]error, len(l.opt.Apps))
 	retry := func(ctx context.Context) func(func(context.Context) error) error {
@@ -162,14 +160,14 @@ func (l *Log) openApps(ctx context.Context) error {
 	for i, err := range errs {
 		l.noteOpening(l.opt.Apps[i].ID, err)
 	}
-	// The apps have what room there is before this one.
+	// The log of gateways comes last, so that the apps get the available room first.
 	ctx, cancel := context.WithTimeout(ctx, l.opt.StartTimeout/2)
 	defer cancel()
 	l.noteOpening(broker.GatewaysApp, l.openApp(ctx, l.apps.Of(broker.GatewaysApp), retry(ctx)))
 	return nil
 }
 
-// noteOpening notes what became of opening the log of an app.
+// noteOpening logs and reports an error of opening the log of an app.
 func (l *Log) noteOpening(app string, err error) {
 	if err != nil {
 		l.opt.Logger.Error("the log of an app cannot be opened; the others go on, and it is tried again", "app", app, "error", err)
@@ -177,8 +175,8 @@ func (l *Log) noteOpening(app string, err error) {
 	}
 }
 
-// openApp makes an app's stream what it should be, and a new epoch if one is due, which is
-// made once. try does what may be done twice.
+// openApp provisions the stream of an app and, with Options.NewEpoch, begins a new epoch, exactly once. try may repeat what
+// is idempotent.
 func (l *Log) openApp(ctx context.Context, a *appLog, try func(func(context.Context) error) error) error {
 	err := try(func(ctx context.Context) error { return l.refresh(ctx, a, "") })
 	if err == nil && l.opt.NewEpoch {
@@ -190,15 +188,15 @@ func (l *Log) openApp(ctx context.Context, a *appLog, try func(func(context.Cont
 	return err
 }
 
-// app returns the log of an app that can be used.
+// app returns the log of an app, or an error if it cannot be used.
 func (l *Log) app(id string) (*appLog, error) { return l.apps.Get(id) }
 
-// checkInterval is how often a stream is looked at.
+// checkInterval is the time between two looks at a stream.
 const checkInterval = 2 * time.Second
 
-// superviseApp watches the stream of one app: it provisions one that vanished, notices a new
-// life of the log, and compares channels with it. Each app has a goroutine of its own for
-// that, because one whose stream does not answer must not hold up others.
+// superviseApp watches the stream of one app: it provisions a stream that vanished, notices a new epoch, and compares
+// channels with the log. Each app has its own goroutine for that, because a stream that does not answer must not delay
+// other apps.
 func (l *Log) superviseApp(a *appLog, gone <-chan struct{}) {
 	check, audit := time.NewTicker(checkInterval), time.NewTicker(l.opt.AuditInterval)
 	defer check.Stop()
@@ -238,14 +236,14 @@ func (l *Log) superviseApp(a *appLog, gone <-chan struct{}) {
 				l.opt.Logger.Debug("looking for events that cannot be delivered failed", "app", a.opt.ID, "error", err)
 			}
 		case <-audit.C:
-			// A lost last message is not revealed by any later one; a few
-			// silent channels at a time are compared with the log.
+			// If the last message of a channel was lost, no later one reveals that. So silent channels are compared with
+			// the log, a few at a time.
 			l.compare(a, follow.Oldest, true)
 		}
 	}
 }
 
-// poke asks for the channels of an app to be compared with the log.
+// poke requests a comparison of the channels of an app with the log.
 func (a *appLog) poke() {
 	select {
 	case a.wake <- struct{}{}:
@@ -253,7 +251,7 @@ func (a *appLog) poke() {
 	}
 }
 
-// lookSoon asks for the stream of an app to be looked at before its turn.
+// lookSoon requests a look at the stream before the next interval.
 func (a *appLog) lookSoon() {
 	select {
 	case a.look <- struct{}{}:
@@ -280,7 +278,7 @@ func (l *Log) checkStream(a *appLog) {
 	a.storing.expire(l, time.Now())
 }
 
-// greet finds out whether orders can be given, long before somebody has to give one.
+// greet tests whether orders to gateways can be stored, long before one is needed.
 func (l *Log) greet(a *appLog) {
 	ctx, cancel := context.WithTimeout(l.ctx, attemptTimeout)
 	defer cancel()
@@ -300,8 +298,7 @@ func streamOfApp(id string) string {
 	return "stream of the app " + id
 }
 
-// appOf finds the app of which an error of NATS about permissions names a subject, empty if
-// it is about something else.
+// appOf returns the app whose subject a permissions violation names, empty if it names another subject.
 func (l *Log) appOf(violation string) string {
 	_, subject, _ := strings.Cut(violation, `"`)
 	for id, a := range l.apps.All() {

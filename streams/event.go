@@ -13,8 +13,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// Headers of a message. Those of the first group are for everybody who publishes;
-// those of the second are written by gateways, and believed if they are proven.
+// Headers of a message. Every publisher may set those of the first group. Those of the second group are written by gateways,
+// and count only with a valid proof.
 const (
 	headerEvent   = "Event"
 	headerTags    = "Tags"
@@ -30,7 +30,7 @@ const (
 )
 
 const (
-	// usualLines are as many headers as nearly all events have, with the proof.
+	// usualLines is the number of headers, with the proof, that nearly all events have at most.
 	usualLines   = 8
 	maxEventName = 200
 	maxTags      = 32
@@ -42,7 +42,7 @@ const (
 
 // encode writes an event in the form that `nats pub` uses as well.
 func encode(subject string, ev *broker.Event, dedup string) (*nats.Msg, error) {
-	// One piece of memory for the message and the values of its headers.
+	// One allocation holds the message and the values of its headers.
 	made := &struct {
 		nats.Msg
 		values [usualLines]string
@@ -92,9 +92,8 @@ func encode(subject string, ev *broker.Event, dedup string) (*nats.Msg, error) {
 	return m, nil
 }
 
-// quote makes a text fit for a header line. Most texts stand for themselves; one
-// that is empty, has control characters, a space at either end, or begins with a
-// quotation mark travels as a Go string literal.
+// quote encodes a text for a header line. Most texts are unchanged. A text that is empty, has control characters or a space
+// at either end, or begins with a quotation mark is encoded as a Go string literal.
 func quote(v string) string {
 	plain := v != "" && v[0] != '"' && strings.TrimSpace(v) == v
 	for i := 0; plain && i < len(v); i++ {
@@ -222,7 +221,7 @@ func firstTags(text string) map[string]string {
 	return tags
 }
 
-// printable makes a name fit for a history entry.
+// printable shortens a name and replaces invalid UTF-8, for a history entry.
 func printable(s string) string {
 	if len(s) > maxEventName {
 		s = s[:maxEventName]
@@ -230,9 +229,8 @@ func printable(s string) string {
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
-// publication makes a publication of a message. What cannot be read or delivered is
-// skipped, with the reason, and keeps its place. What the message claims and does not
-// prove is left out.
+// publication converts a message into a publication. A message that cannot be read or delivered becomes a skipped
+// publication with the reason, so that its offset is not missing. Claims without a valid proof are left out.
 func (l *Log) publication(a *appLog, m *stored, epoch string) *broker.Publication {
 	p := &broker.Publication{Position: broker.Position{Epoch: epoch, Offset: m.offset}, Prev: m.prev, Time: m.time}
 	if p.Skipped = m.unreadable; p.Skipped != "" {

@@ -11,51 +11,50 @@ import (
 	"github.com/sluicehq/sluice/broker/follow"
 )
 
-// toTheEnd makes a repair read as far as the log goes.
+// toTheEnd as a target makes a repair read to the end of the log.
 const toTheEnd = 1<<64 - 1
 
-// follower follows the live subject of one channel: it is what a [follow.Follower] knows of
-// JetStream.
+// follower follows the live subject of one channel. It is the JetStream part of a [follow.Follower].
 type follower struct {
 	*follow.Follower[arrival]
 	log     *Log
 	app     *appLog
 	subject string
 	sub     *standing
-	// cast is the part of the app whose casts the channel hears, empty for none.
+	// cast is the part of ephemeral events to which the channel belongs, empty for none.
 	cast string
 
-	// The rest belongs to the lock of the follower.
+	// The lock of the follower guards the rest.
 
 	track tracker
-	// sound is how often the app had been upset when nothing of the channel was missing, and
-	// checked how often when the present repair began.
+	// sound is the value of appLog.upset when the channel was last known to miss nothing, and checked its value when the
+	// present repair began.
 	sound, checked uint64
-	// origin is where following began; nothing at or below it is delivered.
+	// origin is the offset at which following began. Messages at or below it are not delivered.
 	origin uint64
-	// target is how far a repair reads.
+	// target is the offset up to which a repair reads.
 	target uint64
-	// doubt is what a repair has to find out before it reads, page what it read and must not
-	// take over before that.
+	// doubt is a question that a repair must answer before it reads. page holds messages that it has read and must not
+	// deliver before that.
 	doubt doubt
 	page  *page
 }
 
 var _ follow.Line[arrival] = (*follower)(nil)
 
-// doubt is a question about a channel that its leader answers.
+// doubt is a question about a channel for the leader of the stream.
 type doubt uint8
 
 const (
 	certain doubt = iota
-	// tail: has the log lost what was seen last?
+	// tail: has the log lost the last message that was seen?
 	tail
-	// unplaced: how far does the channel go? A live message came whose place cannot be seen.
+	// unplaced: where does the channel end? A live message has arrived whose place cannot be read.
 	unplaced
 )
 
-// arrival is a live message. Of one whose place cannot be seen nothing is known but that
-// it came after those before it.
+// arrival is a live message. unseen says that its place could not be read: then it is only known that it follows the
+// messages that arrived before.
 type arrival struct {
 	place
 	msg    *nats.Msg
@@ -66,9 +65,8 @@ func (l *Log) line(f *follow.Follower[arrival]) follow.Line[arrival] {
 	return &follower{Follower: f, log: l, app: l.apps.Of(f.App), subject: publishSubject(l.opt.Prefix, f.App, f.Channel)}
 }
 
-// Begin implements [follow.Line]. It subscribes and then finds the position: what is stored
-// after the subscription is active arrives live, what was stored before lies at or below the
-// position.
+// Begin implements [follow.Line]. It subscribes and then determines the position. Messages that are stored after the
+// subscription is active arrive live. Messages that were stored before are at or below the position.
 func (f *follower) Begin(ctx context.Context) (err error) {
 	crowded := f.log.feed.crowded.Load()
 	return f.log.patiently(ctx, func() error {
@@ -79,7 +77,7 @@ func (f *follower) Begin(ctx context.Context) (err error) {
 	})
 }
 
-// listen subscribes to what is not subscribed to yet. crowded is from before the first time.
+// listen makes the subscriptions that are not made yet. crowded is the value of link.crowded before the first attempt.
 func (f *follower) listen(ctx context.Context, crowded uint64) (err error) {
 	if f.sub == nil {
 		if f.sub, err = f.log.feed.stand(f.Key, f.log.shards[f.Shard()].in, nil); err != nil {
@@ -96,7 +94,7 @@ func (f *follower) listen(ctx context.Context, crowded uint64) (err error) {
 	return f.log.feed.settle(ctx, crowded)
 }
 
-// find finds the position.
+// find determines the position.
 func (f *follower) find(ctx context.Context) error {
 	for {
 		epoch, upset := f.app.currentEpoch(), f.app.upset.Load()
@@ -116,8 +114,8 @@ func (f *follower) find(ctx context.Context) error {
 	}
 }
 
-// settle begins to follow from an origin, at which there may be a message. It does not if
-// the log began a new life meanwhile: then the origin may be of either.
+// settle begins to follow from origin; found says that there is a message at that offset, stored at the time at. It reports
+// false if a new epoch began meanwhile, because the origin may belong to either.
 func (f *follower) settle(epoch string, upset, origin uint64, at time.Time, found bool) bool {
 	f.Lock()
 	defer f.Leave()
@@ -142,7 +140,7 @@ func (f *follower) End() {
 	}
 }
 
-// receive takes a live message from the shard.
+// receive handles a live message of the shard.
 func (f *follower) receive(m *nats.Msg) {
 	p, err := placeOf(m, f.app.stream, f.subject)
 	// Everybody may put such headers on a message, but nobody except the server
@@ -179,8 +177,8 @@ func (f *follower) accept(m arrival) {
 	case deliver:
 		upset := f.app.upset.Load()
 		if f.sound != upset && m.prev == 0 {
-			// That the channel had nothing before it proves nothing: somebody may have
-			// purged what had not come.
+			// The message names no predecessor. That proves nothing here: earlier messages that have not arrived may
+			// have been purged.
 			f.Hold(m, m.msg.Size())
 			f.inquire(tail)
 			return
@@ -197,7 +195,7 @@ func (f *follower) accept(m arrival) {
 	}
 }
 
-// publish gives a message of the log. The lock is held.
+// publish delivers a message of the log. The caller holds the lock.
 func (f *follower) publish(m *stored) {
 	p := f.log.publication(f.app, m, f.At().Epoch)
 	if p.Skipped != "" {
@@ -209,22 +207,20 @@ func (f *follower) publish(m *stored) {
 	f.Give(p)
 }
 
-// missing has it told that everything up to an offset is missing. The lock is held.
+// missing reports that everything up to an offset is missing. The caller holds the lock.
 func (f *follower) missing(offset uint64, reason broker.GapReason) {
 	f.Gap(broker.Position{Epoch: f.At().Epoch, Offset: offset}, reason)
 	f.track.skip(offset)
 }
 
-// newEpoch begins a new life of the log behind a position, at which the log ended at a
-// time of its own clock.
+// newEpoch begins a new epoch at position p, where the log ended at the time at by the clock of the server.
 func (f *follower) newEpoch(p broker.Position, at time.Time) {
 	f.Lock()
 	defer f.LeaveToOthers()
 	if !f.Begun() || f.At().Epoch == p.Epoch {
 		return
 	}
-	// What was stored and delivered since the log was asked is of the new life already, and
-	// would come again.
+	// Messages that were delivered since the log was asked already belong to the new epoch, and would be delivered again.
 	if f.track.seen.time.After(at) {
 		p.Offset = max(p.Offset, f.track.seen.offset)
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// Log is the JetStream log. Make it with [Open].
+// Log is the log on JetStream. [Open] returns one. All methods are safe for concurrent use, unless they say otherwise.
 type Log struct {
 	opt    Options
 	feed   *link
@@ -31,7 +31,7 @@ type Log struct {
 	ahead  ahead
 	epochs *epochs
 	apps   broker.Apps[*appLog]
-	// told ends with the first [Log.Serve].
+	// told is closed by the first [Log.Serve].
 	told    chan struct{}
 	telling sync.Once
 	follow  *follow.Feed[arrival]
@@ -40,7 +40,7 @@ type Log struct {
 	casts   casts
 	stats   follow.Counters
 	upkeep  upkeep
-	// confirming has the streams whose settings were put back a moment ago.
+	// confirming holds the streams whose settings were put back a moment ago.
 	confirming sync.Map
 	skips      seldom.Lines
 	// overlooking is the time of the last look for overlooked events of any app, in Unix nanoseconds.
@@ -53,26 +53,27 @@ type Log struct {
 	running sync.WaitGroup
 	inline  inline
 	repairs *broker.Share
-	// listings are of the channels of an app, and listing bounds how many are under way.
+	// listings are requests for the channels of an app. listing bounds how many are under way.
 	listings broker.Rounds[string, []string]
 	listing  *broker.Share
 	wake     follow.Bell
-	// lacking is for apps of which live messages were lost here, writesLost for writes of the table.
+	// lacking requests comparisons of apps whose live messages were dropped here, writesLost a check of the tables after
+	// lost writes.
 	lacking, writesLost follow.Bell
 	stop                sync.Once
 	// opened is set when apps and shards are complete.
 	opened atomic.Bool
-	// level is the API level of JetStream when the log was opened; apart is set when the server
-	// does not take batches as a whole although it should.
+	// level is the API level of JetStream when the log was opened. apart is set when the server does not store batches as
+	// a whole although it should.
 	level int
 	apart atomic.Bool
 	// unlisted is set when NATS does not permit listing streams.
 	unlisted atomic.Bool
-	// unadvised is set when NATS does not permit hearing of edits.
+	// unadvised is set when NATS does not permit subscribing to advisories about edits.
 	unadvised atomic.Bool
 
-	// larger is the largest data and addresses the number of queues of work by later settings than
-	// those of the start.
+	// larger is the largest data size, and addresses the number of queues of work, of settings later than those of the
+	// start.
 	larger, addresses atomic.Int64
 
 	mu       rank.Mutex[rank.StreamsLog]
@@ -80,9 +81,9 @@ type Log struct {
 	tables   kv.Alarm
 	buckets  []kv.BucketOptions
 	works    []*Work
-	refusals map[string]*refusal // by the problem that they are
+	refusals map[string]*refusal // by the text of the problem
 	asking   denials
-	// asked is when the server was last asked for its limit; it is supervise's.
+	// asked is when the server was last asked for its payload limit. Only supervise uses it.
 	asked time.Time
 }
 
@@ -92,7 +93,7 @@ var (
 	_ broker.Ranking = (*Log)(nil)
 )
 
-// minAPILevel is that of nats-server 2.11, the first with all that is used here.
+// minAPILevel is the level of nats-server 2.11, the first version with everything that is used here.
 const minAPILevel = 1
 
 // Open connects, provisions the streams of all apps and starts the feed.
@@ -112,7 +113,7 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 	ctx, cancel := context.WithTimeout(ctx, opt.StartTimeout)
 	defer cancel()
 	if err := l.open(ctx); err != nil {
-		// What NATS does not allow looks like silence otherwise.
+		// A missing permission would otherwise look like a timeout.
 		err = errors.Join(err, l.refusal())
 		_ = l.Close()
 		return nil, err
@@ -154,7 +155,7 @@ func (l *Log) open(ctx context.Context) error {
 	return nil
 }
 
-// withoutJetStream says why the account has no JetStream, or none that answers.
+// withoutJetStream returns the error for an account without JetStream, or with one that does not answer.
 func (l *Log) withoutJetStream(err error) error {
 	where := "the NATS server " + redactURLs(l.opt.URLs)
 	if l.opt.Domain != "" {
@@ -174,7 +175,7 @@ func (l *Log) handlers(k *link) []nats.Option {
 			if k == l.feed {
 				l.unadvised.Store(false)
 			}
-			// Without an error it is about to be replaced.
+			// Without an error, the connection is about to be replaced.
 			if l.ctx.Err() == nil && err != nil {
 				k.changes.Warn(l.opt.Logger, "lost", "connection to NATS lost", "role", k.role, "error", err)
 			}
@@ -182,9 +183,9 @@ func (l *Log) handlers(k *link) []nats.Option {
 				l.disconnected()
 			}
 			if k == l.read {
-				l.ahead.forget("") // its server may come back without its tail
+				l.ahead.forget("") // the server may come back without its last messages
 			}
-			k.tell() // what was read last is taken by nobody who reads on
+			k.tell() // the library will not read on, so the last messages are processed here
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { k.failed(err) }),
 		nats.ReconnectHandler(func(c *nats.Conn) {
@@ -199,7 +200,7 @@ func (l *Log) handlers(k *link) []nats.Option {
 	}
 }
 
-// reported deals with an error that NATS or the library reports.
+// reported handles an error that NATS or the library reports.
 func (l *Log) reported(k *link, c *nats.Conn, err error) {
 	switch {
 	case errors.Is(err, nats.ErrSlowConsumer):
@@ -212,7 +213,7 @@ func (l *Log) reported(k *link, c *nats.Conn, err error) {
 		k.crowded.Add(1)
 		l.refused(k.role, errCrowded)
 	case errors.Is(err, nats.ErrBadHeaderMsg):
-		// The message comes all the same, and is skipped and counted there.
+		// The message is delivered nevertheless, and is skipped and counted there.
 	case !c.IsConnected():
 		k.failed(err)
 	default:
@@ -220,7 +221,7 @@ func (l *Log) reported(k *link, c *nats.Conn, err error) {
 	}
 }
 
-// Now implements [broker.Log]. It goes by what the leader of a stream said last.
+// Now implements [broker.Log]. It is based on the time that the leader of a stream reported last.
 func (l *Log) Now() time.Time { return l.clock.At(time.Now()) }
 
 // Close implements [broker.Log].

@@ -17,103 +17,92 @@ import (
 // Secret is a credential that prints itself redacted.
 type Secret = secret.Secret
 
-// AppOptions say what the log of one app keeps. Zero means the default.
+// AppOptions configure the log of one app. Zero values mean defaults.
 type AppOptions struct {
 	ID string
-	// Secrets of the app, at least one, the same in the same order for all gateways. With
-	// the first one gateways prove what they say of an event, and make ids of events that
-	// nobody else can make; what any of them proves is believed. A proof of a secret that
-	// is no longer there is not: the event stays, without what was claimed of it.
+	// Secrets of the app, at least one. All gateways must have the same ones in the same order. The first secret is used
+	// for proofs and for deduplication ids that nobody else can derive. Proofs of all listed secrets are accepted. If the
+	// secret of a proof is not listed any more, the event stays, without the claims.
 	Secrets []Secret
-	// MaxMessages per channel, default 1000; -1 leaves only age and bytes.
+	// MaxMessages per channel, default 1000; -1 means no limit by number.
 	MaxMessages int64
 	// MaxAge of a message, default 24 h.
 	MaxAge time.Duration
-	// MaxBytes of the whole app, default 1 GiB; -1 is no limit.
+	// MaxBytes of the whole app, default 1 GiB; -1 means no limit.
 	MaxBytes int64
-	// Replicas of the app's stream, default those of all.
+	// Replicas of the app's stream, default Options.Replicas.
 	Replicas int
 }
 
 // Options configure a [Log].
 type Options struct {
-	// Apps of which the log keeps events; there may be none yet.
+	// Apps whose events the log keeps. There may be none yet.
 	Apps []AppOptions
 	// Replicas of each stream, 1 to 5, default 1. On a cluster use 3.
 	Replicas int
-	// Atomic says which apps store batches as a whole, default [AtomicReplicated]. It must be
-	// the same for all gateways.
+	// Atomic says which apps store batches atomically, default [AtomicReplicated]. All gateways must have the same value.
 	Atomic AtomicBatches
-	// Queues is the number of queues of work for which the bytes are set aside that they
-	// may take, default 0: about 1 GiB for all.
+	// Queues is the number of queues of work for which room is reserved. The default 0 means about 1 GiB for all.
 	Queues int
-	// Synchronous says that the server, an embedded one, synchronises its disk with
-	// every event. It decides about what Health says, nothing else.
+	// Synchronous says that the embedded server synchronises its disk with every event. It only affects what Health says.
 	Synchronous bool
-	// MaxData is the largest data of an event in bytes, default 64 KiB. Larger
-	// ones are refused, and skipped when they came by a raw publish.
+	// MaxData is the largest data of an event in bytes, default 64 KiB. Larger events are refused. Raw publishes of larger
+	// events are skipped.
 	MaxData int
-	// CheckChannel says why a name is no channel of an app, nil if it is one. Raw events
-	// under other names are counted. Default: every name may be one.
+	// CheckChannel returns an error if a name is not a valid channel of an app. Raw events under such names are counted.
+	// By default every name is valid.
 	CheckChannel func(app, channel string) error
 	// Prefix is put before all subjects, stream and bucket names, so that two
 	// installations can share a cluster. Default none.
 	Prefix string
 
-	// AppsFollow says that [Log.Serve] is called soon, with apps that are not known yet. Until then
-	// no stream is said to belong to no app.
+	// AppsFollow says that [Log.Serve] will be called soon, with further apps. Until then no stream is reported as
+	// belonging to no app.
 	AppsFollow bool
 	// URLs of the NATS servers. ConnectOptions may replace them.
 	URLs []string
 	// Name of the connections, default sluice.
 	Name string
 	// CredentialsFile, NKeyFile, User with Password, or Token authenticate.
-	// The files are read each time a connection is made, and the sources of the password
-	// and the token, if there are any, are asked.
+	// The files are read, and the sources of the password and the token are called, for each new connection.
 	CredentialsFile, NKeyFile, User string
 	Password, Token                 Secret
 	PasswordSource, TokenSource     func() (Secret, error)
-	// CAFile, CertFile and KeyFile are PEM files for TLS; HandshakeFirst begins
-	// with the handshake. The files are read each time a connection is made.
+	// CAFile, CertFile and KeyFile are PEM files for TLS, read for each new connection. With HandshakeFirst, the TLS
+	// handshake precedes the first message of the server.
 	CAFile, CertFile, KeyFile string
 	HandshakeFirst            bool
 	// Domain is the JetStream domain, default none.
 	Domain string
-	// InboxPrefix precedes the subjects of answers, default _INBOX. A user that may
-	// subscribe to a prefix of its own alone cannot read the answers for others.
+	// InboxPrefix is the prefix of reply subjects, default _INBOX. A user that may only subscribe to its own prefix cannot
+	// read the answers for others.
 	InboxPrefix string
-	// ConnectOptions come last and may override everything, for example with an
-	// in-process server.
+	// ConnectOptions are applied last and can override everything, for example to use an in-process server.
 	ConnectOptions []nats.Option
 
-	// Disturb, for tests, stands between the feed and its channels: it may lose, double
-	// or delay live messages. It is called by several goroutines.
+	// Disturb is for tests. It is called for each live message, by several goroutines, and may drop, repeat or delay it.
 	Disturb func(m *nats.Msg, deliver func(*nats.Msg))
 
 	// StartTimeout is how long Open waits for the servers, default 10 s.
 	StartTimeout time.Duration
 	// PublishTimeout bounds one publish with its retries, default 10 s.
 	PublishTimeout time.Duration
-	// RepairTimeout is how long a gap is tried to be repaired while there is a
-	// connection and the log does not answer, default 60 s: longer than it takes to
-	// notice that a connection is dead.
+	// RepairTimeout is how long a repair is tried while the connection is established and the log does not answer, default
+	// 60 s. It must be longer than it takes to notice a dead connection.
 	RepairTimeout time.Duration
-	// FeedShards is the number of goroutines that apply live messages, default
-	// 4; FeedQueue is what waits for each, default 16384 messages.
+	// FeedShards is the number of goroutines that process live messages, default 4. FeedQueue bounds the queue of each,
+	// default 16384 messages.
 	FeedShards, FeedQueue int
-	// FeedBytes is what waits for each of them in bytes, default 64 MiB. What does not fit is
-	// read from the log.
+	// FeedBytes bounds the queue of each in bytes, default 64 MiB. Messages that do not fit are read from the log later.
 	FeedBytes int64
-	// ReadAhead bounds what is kept in memory of what was read for those who page through channels, in bytes,
-	// default 64 MiB.
+	// ReadAhead bounds the cache of messages that were read ahead for clients that page through channels, in bytes, default
+	// 64 MiB.
 	ReadAhead int64
-	// Readers bounds the direct gets under way, default 8.
+	// Readers bounds the concurrent direct gets, default 8.
 	Readers int
-	// AuditInterval is how often silent channels are compared with the log, a
-	// few at a time, default 10 s.
+	// AuditInterval is the time between two comparisons of some silent channels with the log, default 10 s.
 	AuditInterval time.Duration
-	// NewEpoch begins a new life of the log, because the machine went down
-	// under a server that may have lost its last moments.
+	// NewEpoch begins a new epoch, because the machine crashed under a server that may have lost its last events.
 	NewEpoch bool
 	Logger   *slog.Logger
 }
