@@ -7,12 +7,11 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// The server knows a message that is sent again by its id, as long as its window of ids is
-// as long as it must be. An edit may have made it shorter, and then what was stored without
-// an acknowledgement would be stored twice. Nobody tells for how long it was shorter, so the
-// message is looked for.
+// The server recognizes a retry by its id within the deduplication window of the stream. An edit may have made the window
+// shorter. Then a message that was stored without an acknowledgement would be stored twice. It is unknown for how long the
+// window was shorter, so the message is searched for before a retry.
 
-// begun is what is known of the log before an event is sent for the first time.
+// begun is the known state of the log before an event is sent for the first time.
 type begun struct {
 	high uint64
 	time time.Time
@@ -22,11 +21,10 @@ func (l *Log) begun(a *appLog) begun {
 	return begun{high: a.known.high.Load(), time: l.Now()}
 }
 
-// alreadyMargin is how much older than it seemed the log may have been before.
+// alreadyMargin is how far the clock of the log may have been behind the time in begun.
 const alreadyMargin = 5 * time.Second
 
-// already looks for a message among those that came to its channel since an attempt to send
-// it began.
+// already searches for a message among those that were stored in its channel since the first attempt began.
 func (l *Log) already(ctx context.Context, a *appLog, m *nats.Msg, since begun) (offset uint64, found bool, err error) {
 	id, from := last(m.Header, nats.MsgIdHdr), since.high+1
 	s := span{log: l, app: a, subject: m.Subject, page: pageSize}
@@ -52,7 +50,7 @@ func (l *Log) already(ctx context.Context, a *appLog, m *nats.Msg, since begun) 
 			break
 		}
 	}
-	// A replica may be behind; the leader has the rest.
+	// The replica may be behind, so the leader is asked for the rest.
 	for {
 		one, more, err := l.reader.leaderGet(ctx, a.stream, getRequest{Seq: from, NextFor: m.Subject})
 		if err != nil || !more {

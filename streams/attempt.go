@@ -13,14 +13,13 @@ import (
 )
 
 const (
-	// attemptStart is how long one request of the start may take. A request that
-	// arrives while servers elect a leader may never be answered.
+	// attemptStart is the timeout of one request at the start. A request that arrives while servers elect a leader may
+	// never be answered.
 	attemptStart = 3 * time.Second
 	attemptPause = 200 * time.Millisecond
 )
 
-// attempt does something again and again until it succeeds, fails for good, or ctx is
-// done. Each time has a deadline of its own.
+// attempt calls f until it succeeds, fails for good, or ctx ends. Each call has a timeout of its own.
 func attempt(ctx context.Context, f func(ctx context.Context) error) error {
 	var before error
 	for {
@@ -28,7 +27,7 @@ func attempt(ctx context.Context, f func(ctx context.Context) error) error {
 		err := f(try)
 		cancel()
 		if ctx.Err() != nil && before != nil && errors.Is(err, context.DeadlineExceeded) {
-			return before // the last time was cut short, and says nothing
+			return before // the last attempt was cut short, so its error means nothing
 		}
 		if err == nil || ctx.Err() != nil || !passing(err) {
 			return err
@@ -45,15 +44,15 @@ func attempt(ctx context.Context, f func(ctx context.Context) error) error {
 // noSuitablePeers is JetStream's error code for too few servers with room.
 const noSuitablePeers = 10005
 
-// passing says whether a failure may be over soon.
+// passing reports whether a failure may be temporary.
 func passing(err error) bool {
 	if errors.Is(err, broker.ErrQueueFull) {
 		return false
 	}
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
-		// 503 without a leader or enough servers; servers that have just met may not
-		// know of each other's room yet, and a leaf node has no JetStream before it is connected.
+		// 503 means that there is no leader or too few servers. Servers that have just formed a cluster may not know each
+		// other's room yet, and a leaf node has no JetStream before it is connected.
 		return api.ErrorCode == noSuitablePeers || api.Code >= 500
 	}
 	for _, known := range []error{

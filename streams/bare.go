@@ -11,12 +11,11 @@ import (
 	"github.com/sluicehq/sluice/broker/follow"
 )
 
-// OpenBare connects as [Open] does and opens nothing: neither the apps of the options, of which it
-// needs none, nor the feed. It is for who looks after what lies in NATS beside the gateways, with
-// [Log.OpenTable], [Log.Measure] and [Log.RemoveApp]; nothing else of the log works.
+// OpenBare connects as [Open] does, but opens neither apps nor the feed; the options need no apps. It is for administration
+// beside the gateways, with [Log.OpenTable], [Log.Measure] and [Log.RemoveApp]. Nothing else of the log works.
 func OpenBare(ctx context.Context, opt Options) (*Log, error) {
 	if len(opt.Apps) == 0 {
-		// It is not opened.
+		// The options must have an app; it is not opened.
 		opt.Apps = []AppOptions{{ID: "none", Secrets: []Secret{"none"}}}
 	}
 	if err := opt.setDefaults(); err != nil {
@@ -48,7 +47,7 @@ func OpenBare(ctx context.Context, opt Options) (*Log, error) {
 	return l, nil
 }
 
-// Measure says what the stream of an app holds; there is false if it has none.
+// Measure returns the events and bytes in the stream of an app. there is false if the stream does not exist.
 func (l *Log) Measure(ctx context.Context, app string) (events, bytes uint64, there bool, err error) {
 	s, err := l.admin.Stream(ctx, streamName(l.opt.Prefix, app))
 	switch {
@@ -61,7 +60,7 @@ func (l *Log) Measure(ctx context.Context, app string) (events, bytes uint64, th
 	return state.Msgs, state.Bytes, true, nil
 }
 
-// RemoveApp deletes the stream of an app, with all that is in it. No gateway may have the app.
+// RemoveApp deletes the stream of an app with all its events. No gateway may serve the app.
 func (l *Log) RemoveApp(ctx context.Context, app string) error {
 	err := l.admin.DeleteStream(ctx, streamName(l.opt.Prefix, app))
 	if err == nil || errors.Is(err, jetstream.ErrStreamNotFound) {

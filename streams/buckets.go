@@ -11,8 +11,8 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// openBucket tries until the start-up deadline. From then on a bucket that vanishes is
-// made anew.
+// openBucket opens a bucket, and retries until the start-up deadline. From then on, the bucket is created again if it
+// vanishes.
 func (l *Log) openBucket(ctx context.Context, o kv.BucketOptions) (*kv.Bucket, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.opt.StartTimeout)
 	defer cancel()
@@ -29,8 +29,8 @@ func (l *Log) openBucket(ctx context.Context, o kv.BucketOptions) (*kv.Bucket, e
 	return b, wayOut(err)
 }
 
-// checkBuckets makes buckets anew that somebody deleted, and puts back their settings. What
-// was in them is gone, and whoever follows a table is told to compare.
+// checkBuckets creates deleted buckets again and puts back changed settings. The content of a deleted bucket is lost, so the
+// followers of tables are told to compare.
 func (l *Log) checkBuckets() {
 	l.mu.Lock()
 	buckets, works := l.buckets, l.works
@@ -59,7 +59,7 @@ func (l *Log) checkBuckets() {
 	}
 }
 
-// wayOut completes an error about a bucket of somebody else.
+// wayOut adds the way out to an error about a bucket that is not ours.
 func wayOut(err error) error {
 	if errors.Is(err, kv.ErrBucketDiffers) {
 		return fmt.Errorf("%w; %w", err, errFinal)

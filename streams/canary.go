@@ -7,24 +7,22 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// maxDenied bounds the refused subjects that are remembered. One is enough to find out
-// whether the permissions have changed.
+// maxDenied bounds the remembered refused subjects. One would be enough to detect that the permissions have changed.
 const maxDenied = 64
 
-// canary finds out whether a connection may subscribe to what it was refused, with one
-// subscription at a time: making the whole connection anew would cost all channels a pause.
-// The lock of its link guards it.
+// canary tests whether a connection may now subscribe to subjects that were refused, with one subscription at a time. To
+// replace the whole connection for that would interrupt all channels. The lock of its link guards it.
 type canary struct {
-	// denied are tried in turn: what stays forbidden does not keep the others waiting.
+	// denied subjects are tried in rotation, so that one that stays forbidden does not delay the others.
 	denied []string
 	tried  string
 	sub    *nats.Subscription
-	// extra is one more subscription than there are, made when the server had refused so many.
+	// extra is one additional subscription, made when link.crowded was refused.
 	extra   *nats.Subscription
 	refused uint64
 }
 
-// deny notes a subject to which the server permits no subscription.
+// deny records a subject to which the server denied a subscription.
 func (k *link) deny(violation string) {
 	_, subject, found := strings.Cut(violation, `for Subscription to "`)
 	subject, _, _ = strings.Cut(subject, `"`)
@@ -37,8 +35,8 @@ func (k *link) deny(violation string) {
 	c.denied = append(c.denied, subject)
 }
 
-// permitted says whether what was tried the last time is permitted now, and tries another
-// one if not. Between two calls the server has time to answer.
+// permitted reports whether the subscription of the previous call was permitted. If not, it tries the next subject. Between
+// two calls the server has time to answer.
 func (k *link) permitted() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -53,7 +51,7 @@ func (k *link) permitted() bool {
 			return true
 		}
 		if valid && !slices.Contains(c.denied, c.tried) {
-			c.denied = append(c.denied, c.tried) // nobody could answer
+			c.denied = append(c.denied, c.tried) // the server could not answer
 		}
 	}
 	if len(c.denied) == 0 {
@@ -67,8 +65,8 @@ func (k *link) permitted() bool {
 	return false
 }
 
-// roomy says whether the server took one more subscription, and tries another one if not.
-// Between two calls it has time to answer.
+// roomy reports whether the server accepted the additional subscription of the previous call. If not, it tries another one.
+// Between two calls the server has time to answer.
 func (k *link) roomy() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()

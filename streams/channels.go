@@ -25,8 +25,8 @@ func (l *Log) Channels(ctx context.Context, app, prefix string) ([]string, error
 	return broker.Beginning(all, prefix), err
 }
 
-// list asks for the channels of an app. Of all apps one list is under way, unless it takes long: the server
-// walks all subjects for each, and an answer of some megabytes waits for the connection that everybody reads by.
+// list requests the channels of an app. Usually only one request of all apps is under way, because the server visits all
+// subjects for each, and an answer of some megabytes occupies the read connection.
 func (l *Log) list(ctx context.Context, a *appLog, app string) (out []string, err error) {
 	done, err := l.listing.Take(ctx, app)
 	if err != nil {
@@ -44,8 +44,8 @@ func (l *Log) list(ctx context.Context, a *appLog, app string) (out []string, er
 	return out, cmp.Or(err, slow)
 }
 
-// channels asks once. It is slow if no answer came within the time: to ask again then would make more of what
-// keeps the server busy. Nor is the server told of who leaves, so whoever leads waits for it all the same.
+// channels sends one request. slow is the error if there was no answer in time: a retry would only add to the load of the
+// server. The server cannot be told to stop, so the request goes on even if ctx ends.
 func (l *Log) channels(ctx context.Context, a *appLog, app string) (out []string, slow, err error) {
 	stream, err := l.streamOf(ctx, a)
 	if err != nil {
@@ -68,7 +68,7 @@ func (l *Log) channels(ctx context.Context, a *appLog, app string) (out []string
 		return nil, ctx.Err(), nil
 	}
 	for subject := range info.State.Subjects {
-		// A token that is no name belongs to nobody.
+		// A token that is not a valid name is no channel.
 		if channel, err := name.Decode(strings.TrimPrefix(subject, root)); err == nil {
 			out = append(out, channel)
 		}

@@ -6,13 +6,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// clusterless says whether a stream is on a server without a cluster, which keeps one copy whatever
-// the settings of the stream are.
+// clusterless reports whether a stream is on a server without a cluster. Such a server keeps one copy, whatever the settings
+// of the stream say.
 func clusterless(info *jetstream.StreamInfo) bool {
 	return info.Cluster == nil || info.Cluster.Name == ""
 }
 
-// copiesOf is how many servers have a copy of a stream, or are about to get one.
+// copiesOf returns how many servers have a copy of a stream or are about to get one.
 func copiesOf(info *jetstream.StreamInfo) int {
 	if clusterless(info) {
 		return 1
@@ -20,7 +20,7 @@ func copiesOf(info *jetstream.StreamInfo) int {
 	return max(1, min(info.Config.Replicas, 1+len(info.Cluster.Replicas)))
 }
 
-// fewCopies is an error if a stream has fewer copies than its settings say.
+// fewCopies returns an error if a stream has fewer copies than its settings say.
 func fewCopies(info *jetstream.StreamInfo) error {
 	switch has := copiesOf(info); {
 	case info.Config.Replicas <= has:
@@ -32,6 +32,6 @@ func fewCopies(info *jetstream.StreamInfo) error {
 	}
 }
 
-// notReplicated is what JetStream says when a server without a cluster is asked to make a stream with
-// several copies. It takes the same when a stream is edited, and keeps one copy.
+// notReplicated is JetStream's error when a server without a cluster is asked to create a stream with several copies. When a
+// stream is edited, the server accepts the setting and keeps one copy.
 var notReplicated = &jetstream.APIError{Code: 500, ErrorCode: 10074, Description: "replicas > 1 not supported in non-clustered mode"}

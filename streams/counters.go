@@ -8,13 +8,11 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// CounterTTL is how long a checkpoint of a channel's counts lives after it was
-// written.
+// CounterTTL is the lifetime of a checkpoint of the counts of a channel.
 const CounterTTL = 5 * time.Minute
 
-// OpenCounters opens the bucket with the checkpoints of the full-message counters
-// of all apps. It ends with the log. The subject on which it repeats its writes,
-// like the live subjects, must be writable by the server alone.
+// OpenCounters opens the bucket with the checkpoints of the full-message counters of all apps. It is closed with the log.
+// Only the server may be permitted to publish to the subject on which its writes are republished, as to live subjects.
 func (l *Log) OpenCounters(ctx context.Context) (*kv.Bucket, error) {
 	return l.openBucket(ctx, l.opt.countersBucket())
 }
@@ -28,5 +26,5 @@ func (o *Options) countersBucket() kv.BucketOptions {
 	}
 }
 
-// bucketPrefix begins the names of buckets.
+// bucketPrefix returns the prefix of the names of buckets.
 func (o *Options) bucketPrefix() string { return strings.ToLower(strings.TrimSuffix(o.Prefix, ".")) }
