@@ -15,31 +15,29 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// pageSize is the page of a direct get. The server holds the stream's lock while it reads a
-// page, and the messages of other channels that lie between, so bigger ones delay every publisher.
-// Yet for each page it also counts what follows, which takes as long as some hundred messages do:
-// where those of a channel lie close to each other they are up to widePage, and up to aheadMessages for
-// who goes on, see [ahead].
+// pageSize is the usual number of messages of one direct get. The server holds the lock of the stream while it reads a page
+// and passes over the messages of other channels, so larger pages delay every publisher. But for each page it also counts
+// the messages that follow, which takes as long as reading some hundred messages. So pages have up to widePage messages
+// where those of a channel lie close together, and up to aheadMessages for readers that continue, see [ahead].
 const pageSize, widePage = 50, 250
 
-// passed is about how many messages of a stream are passed over for a page.
+// passed is about the number of messages of the stream that one page may cover.
 const passed = 16 << 10
 
-// answerBytes is what the server sends for one direct get at most, and one message more.
-// Without it a publisher of large messages could have a few readings together reach the
-// bytes that may wait for a connection (64 MiB unless the server says otherwise), and the
-// server closes it for everybody who reads.
+// answerBytes bounds the answer to one direct get; the server may exceed it by one message. Without this bound, a few
+// concurrent readings of large messages could exceed the pending bytes of a connection (64 MiB by default). The server
+// would then close the connection of all readers.
 const answerBytes = 2 << 20
 
-// stored is one message as the log has it.
+// stored is one message of the log.
 type stored struct {
 	place
 	header nats.Header
 	data   []byte
-	// unreadable says why the headers cannot be read; empty if they can.
+	// unreadable is why the headers cannot be parsed, or empty.
 	unreadable string
-	// pub is what was made of it before, nil if nothing was; then it has neither header nor data, and bytes are
-	// their size.
+	// pub is the publication if the message comes from the cache, otherwise nil. With pub, header and data are nil, and
+	// bytes is their former size.
 	pub   *broker.Publication
 	bytes int
 }
@@ -56,26 +54,24 @@ type getRequest struct {
 	UpToSeq   uint64     `json:"up_to_seq,omitempty"`
 }
 
-// errStale marks an answer that a replica gave before it had caught up.
+// errStale says that a replica answered that is behind.
 var errStale = errors.New("the replica that answered is behind")
 
-// reader reads the log with direct gets. It bounds how many are under way, so that
-// reading never crowds out publishing.
+// reader reads the log with direct gets. It bounds the concurrent requests, so that reading does not delay publishing.
 type reader struct {
 	link *link
-	api  string // "$JS.API." or that of a domain
-	// timeout is how long nothing of an answer may come. Who gave up one that goes on coming
-	// and asked anew would let more and more wait for the connection.
+	api  string // the API prefix: "$JS.API." or that of a domain
+	// timeout is the longest silence within an answer. To give up an answer that is still arriving, and ask again, would
+	// make more and more data wait for the connection.
 	timeout time.Duration
-	// naming is how long a server may take to name all subjects of a stream, of which there may be millions.
+	// naming is how long a server may take to list all subjects of a stream, of which there may be millions.
 	naming time.Duration
 	slots  *broker.Share // by stream
-	// asking bounds how many messages are read anew at the leader, by stream.
+	// asking bounds the messages that are read again from the leader, by stream.
 	asking *broker.Share
 }
 
-// fetch sends one request and collects the answer. The answer is complete when its
-// end marker has come; anything else is an error, never a short page.
+// fetch sends one request and collects the answer. An answer without its end marker is an error, never a short page.
 func (r *reader) fetch(ctx context.Context, stream string, q getRequest) ([]stored, error) {
 	got, err := r.collect(ctx, stream, q)
 	if err == nil && got.unseen > 0 {
@@ -84,10 +80,10 @@ func (r *reader) fetch(ctx context.Context, stream string, q getRequest) ([]stor
 	return got.messages, err
 }
 
-// answer is what came for a direct get. A message whose place cannot be seen has none
-// yet. The end marker says with pending how many messages are behind the last one and, if the newest
-// ones of subjects were asked for, with upTo how far whoever answers is, unless he has none of them; cut says
-// that he found one of them removed and ended there.
+// answer is the answer to a direct get. A message whose place could not be read has no place yet; unseen counts these.
+// pending is the number of messages after the last one. If the newest messages of subjects were requested, upTo is the
+// last sequence of the replica that answered, unless it has none of them, and cut says that it ended early because it
+// found one of them removed.
 type answer struct {
 	messages []stored
 	unseen   int
@@ -110,10 +106,10 @@ func (r *reader) collect(ctx context.Context, stream string, q getRequest) (got 
 	if err != nil {
 		return got, err
 	}
-	// An inbox below that of requests would bring every reply twice.
+	// The inbox must not be below the one of the library's requests: every reply would arrive twice.
 	conn := r.link.conn()
 	inbox := conn.NewInbox()
-	// A page and its end marker; more cannot come.
+	// There is room for the page and its end marker; more cannot arrive.
 	replies := make(chan *nats.Msg, max(q.Batch, len(q.MultiLast), 1)+2)
 	sub, err := conn.ChanSubscribe(inbox, replies)
 	if err != nil {
@@ -135,8 +131,7 @@ func (r *reader) collect(ctx context.Context, stream string, q getRequest) (got 
 			return got, unavailable("reading the log", errors.New("the answer did not come to its end"))
 		case m := <-replies:
 			p, err := placeOf(m, stream, subject)
-			// A stored message may carry a Status header of its own; only a
-			// reply without a sequence is a status.
+			// A stored message may have a Status header of its own. Only a reply without a sequence is a status.
 			if errors.Is(err, errPlaceless) {
 				got.end(m, &q)
 				return got, status(m)
@@ -153,7 +148,7 @@ func (r *reader) collect(ctx context.Context, stream string, q getRequest) (got 
 	}
 }
 
-// end notes what the end marker says.
+// end parses the end marker.
 func (a *answer) end(m *nats.Msg, q *getRequest) {
 	a.pending, _ = strconv.ParseUint(last(m.Header, "Nats-Num-Pending"), 10, 64)
 	a.upTo, _ = strconv.ParseUint(last(m.Header, "Nats-UpTo-Sequence"), 10, 64)
@@ -161,7 +156,7 @@ func (a *answer) end(m *nats.Msg, q *getRequest) {
 		(len(a.messages) > 0 || last(m.Header, "Description") == "Message Not Found")
 }
 
-// subject is the one whose messages are asked for, empty if there may be several.
+// subject returns the requested subject, empty if there may be several.
 func (q *getRequest) subject() string {
 	if s := q.LastFor + q.NextFor; !strings.ContainsAny(s, "*>") {
 		return s
@@ -169,7 +164,7 @@ func (q *getRequest) subject() string {
 	return ""
 }
 
-// next says whether a place may follow on those that came before.
+// next reports whether a place may follow the messages before it.
 func (q *getRequest) next(before []stored, p place) bool {
 	least := q.Seq
 	if len(before) > 0 {
@@ -178,7 +173,7 @@ func (q *getRequest) next(before []stored, p place) bool {
 	return p.offset >= least
 }
 
-// status reads the marker that ends an answer.
+// status returns the error of an end marker, nil if it has none.
 func status(m *nats.Msg) error {
 	switch code := last(m.Header, "Status"); code {
 	case "204", "404":
@@ -194,22 +189,21 @@ func status(m *nats.Msg) error {
 	}
 }
 
-// page reads up to n messages of a subject from an offset on. Large ones are fewer; the
-// last one says whether more are pending.
+// page reads up to n messages of a subject from an offset on; fewer if they are large. pending of the last one says whether
+// there are more.
 func (r *reader) page(ctx context.Context, stream, subject string, from uint64, n int) ([]stored, error) {
 	return r.fetch(ctx, stream, getRequest{Seq: max(from, 1), NextFor: subject, Batch: min(n, aheadMessages)})
 }
 
-// endings are where the newest messages of subjects are, up to an offset. If they are cut, those that are
-// not there may only not have been named.
+// endings are the places of the newest messages of subjects, up to the offset upTo. If cut is true, a subject that is missing
+// may have messages.
 type endings struct {
 	places []place
 	upTo   uint64
 	cut    bool
 }
 
-// places returns where the newest message of each subject is, as far as there is one.
-// Their data is not kept.
+// places returns the places of the newest messages of subjects that have any.
 func (r *reader) places(ctx context.Context, stream string, subjects []string) (out endings, err error) {
 	q := getRequest{MultiLast: subjects}
 	out.upTo = maxOffset
@@ -233,7 +227,7 @@ func (r *reader) places(ctx context.Context, stream string, subjects []string) (
 	return out, nil
 }
 
-// newest reads the newest message of a subject; false if there is none.
+// newest reads the newest message of a subject, and reports false if there is none.
 func (r *reader) newest(ctx context.Context, stream, subject string) (stored, bool, error) {
 	got, err := r.fetch(ctx, stream, getRequest{LastFor: subject})
 	if err != nil || len(got) == 0 {
@@ -242,7 +236,7 @@ func (r *reader) newest(ctx context.Context, stream, subject string) (stored, bo
 	return got[0], true, nil
 }
 
-// leaderReply is what the leader says to MSG.GET.
+// leaderReply is the answer to STREAM.MSG.GET.
 type leaderReply struct {
 	Error   *jetstream.APIError `json:"error"`
 	Message *leaderMessage      `json:"message"`
@@ -256,8 +250,8 @@ type leaderMessage struct {
 	Data    []byte    `json:"data"`
 }
 
-// leaderGet asks the leader of the stream, whose answer is never stale. While servers elect one,
-// nobody may answer, see [impatient].
+// leaderGet reads a message from the leader of the stream, whose answer is never stale. While servers elect a leader, there
+// may be no answer, see [impatient].
 func (r *reader) leaderGet(ctx context.Context, stream string, q getRequest) (stored, bool, error) {
 	body, err := json.Marshal(q)
 	if err != nil {
@@ -268,7 +262,7 @@ func (r *reader) leaderGet(ctx context.Context, stream string, q getRequest) (st
 	defer cancel()
 	m, err := conn.RequestWithContext(waiting, r.api+"STREAM.MSG.GET."+stream, body)
 	if err != nil && ctx.Err() == nil && waiting.Err() != nil {
-		err = context.DeadlineExceeded // nobody else has left
+		err = context.DeadlineExceeded // the caller still waits
 	}
 	if err != nil {
 		return stored{}, false, unavailable("asking the leader", err)
@@ -295,7 +289,7 @@ const streamNotFound = 10059
 
 var errNoStream = errors.New("the stream does not exist")
 
-// unavailable wraps a failure that may pass.
+// unavailable wraps a failure that may be temporary.
 func unavailable(doing string, err error) error {
 	return fmt.Errorf("%w: %s: %w", broker.ErrUnavailable, doing, err)
 }

@@ -6,22 +6,22 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// problem is something that is wrong.
+// problem is one reason for which the log may not be ready.
 type problem struct {
 	text string
-	// app is the one that it concerns, empty for all.
+	// app is the affected app, empty for all apps.
 	app string
-	// A mild one keeps nothing from working.
+	// mild says that everything still works.
 	mild bool
 }
 
-// problem notes what is wrong with something that all apps need, or that nothing is.
+// problem records a problem with something that all apps need. A nil error ends the problem.
 func (l *Log) problem(what string, err error) { l.appProblem("", what, err) }
 
-// appProblem notes what is wrong with something that one app needs.
+// appProblem records a problem with something that one app needs. A nil error ends the problem.
 func (l *Log) appProblem(app, what string, err error) { l.tell(app, what, err, false) }
 
-// appNote notes what somebody should know about something, and what keeps nothing from working.
+// appNote records a mild problem. A nil error ends it.
 func (l *Log) appNote(app, what string, err error) { l.tell(app, what, err, true) }
 
 func (l *Log) tell(app, what string, err error, mild bool) {
@@ -36,8 +36,8 @@ func (l *Log) tell(app, what string, err error, mild bool) {
 	}
 }
 
-// Health implements [broker.Log]. What concerns some of the apps is a problem, and the rest
-// goes on working: the log is ready as long as one app can use it.
+// Health implements [broker.Log]. A problem of some apps does not affect the others: the log is ready as long as one app can
+// use it.
 func (l *Log) Health() broker.Health {
 	h := broker.Health{Backend: "jetstream", Ready: true}
 	h.Durability, h.Level = l.durability()
@@ -47,7 +47,7 @@ func (l *Log) Health() broker.Health {
 			h.Problems = append(h.Problems, state)
 		}
 	}
-	// What is wrong with connections is why other things are.
+	// Problems with connections come first, because they cause others.
 	causes := len(h.Problems)
 	failing := map[string]bool{}
 	l.mu.Lock()

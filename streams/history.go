@@ -46,7 +46,7 @@ func (l *Log) Read(ctx context.Context, app, channel string, q broker.Query) (pa
 	return page, err
 }
 
-// choose reads a page, if the log can be read.
+// choose reads a page, unless the log cannot be read.
 func (s span) choose(ctx context.Context, q broker.Query) (*broker.Page, error) {
 	if q.Bare && q.NewestFirst && q.To > 0 && q.From == 0 && q.Since.IsZero() && q.Until.IsZero() {
 		epoch := s.app.currentEpoch()
@@ -63,7 +63,7 @@ func (s span) choose(ctx context.Context, q broker.Query) (*broker.Page, error) 
 	})
 }
 
-// wants says whether the newest message is one of those that are asked for.
+// wants reports whether the newest message of the channel matches the query.
 func wants(q broker.Query, r broker.Retained) bool {
 	return r.Newest >= q.From && (q.To == 0 || r.Newest <= q.To) &&
 		(q.Since.IsZero() || !r.NewestTime.Before(q.Since)) && (q.Until.IsZero() || !r.NewestTime.After(q.Until))
@@ -124,14 +124,14 @@ func (s span) read(ctx context.Context, q broker.Query) (*broker.Page, error) {
 	return page, nil
 }
 
-// begin raises the offset at which reading begins to the oldest message that the leader has: a copy that is
-// behind may have older ones, which were removed. It reports false if the leader has nothing.
+// begin raises the offset from which to read to the oldest message of the leader, because a replica that is behind may have
+// older ones that were removed. It reports false if the leader has no messages.
 func (s span) begin(from uint64, epoch string) (begin uint64, some bool, err error) {
 	switch {
 	case s.app.copies.Load() < 2, s.known.Epoch == "":
 		return max(from, 1), true, nil
 	case s.known.Epoch != epoch:
-		return 0, false, errStale // What the leader had was in another life of the log.
+		return 0, false, errStale // what is known of the leader belongs to another epoch
 	case s.known.Newest == 0:
 		return 0, false, s.unless(nil)
 	}
@@ -141,7 +141,7 @@ func (s span) begin(from uint64, epoch string) (begin uint64, some bool, err err
 func (s span) publications(got []stored, epoch string) []*broker.Publication {
 	out := make([]*broker.Publication, len(got))
 	for i := range got {
-		// Publications of history do not know what precedes them.
+		// Publications of history do not have a predecessor.
 		got[i].prev = 0
 		if out[i] = got[i].pub; out[i] == nil {
 			out[i] = s.log.publication(s.app, &got[i], epoch)
@@ -184,7 +184,7 @@ func (l *Log) After(ctx context.Context, app, channel string, pos broker.Positio
 	return page, err
 }
 
-// after is one attempt to read what follows a position.
+// after is one attempt to read the messages after a position.
 func (s span) after(ctx context.Context, pos broker.Position, limit int) (*broker.Page, error) {
 	epoch := s.app.currentEpoch()
 	if pos.Epoch != epoch {
@@ -228,8 +228,7 @@ func (s span) after(ctx context.Context, pos broker.Position, limit int) (*broke
 	return &broker.Page{More: more, Publications: s.publications(got, epoch)}, nil
 }
 
-// unless is an error that says that something is not there, unless the leader may only not have
-// it yet.
+// unless returns err, which says that something is missing, or errStale if the leader may not have it yet.
 func (s span) unless(err error) error {
 	if s.app.copies.Load() > 1 && !s.app.leader.settled(time.Now()) {
 		return errStale
@@ -237,11 +236,10 @@ func (s span) unless(err error) error {
 	return err
 }
 
-// neverEvicted proves continuity from a position at which the channel has no
-// message: the stream reaches back to it, nobody removed what follows it, and the channel
-// never was at its limit.
+// neverEvicted proves that nothing is missing after a position at which the channel has no message: the stream reaches back
+// to it, no purge removed later messages, and the channel never reached its limit.
 func (s span) neverEvicted(ctx context.Context, offset uint64) (bool, error) {
-	// The leader counts them: a replica that is behind may not have seen the limit reached.
+	// The leader must count them, because a replica that is behind may not have reached the limit yet.
 	info, count, err := s.count(ctx)
 	if err != nil {
 		return false, err
@@ -260,8 +258,8 @@ func (s span) neverEvicted(ctx context.Context, offset uint64) (bool, error) {
 	return offset+1 >= max(info.State.FirstSeq, floor) && (limit == 0 || int64(count) < limit), nil
 }
 
-// Lost implements [broker.History]. What a stream lost by age or size is of any channel, so it
-// tells of one only if more was wished for than is kept.
+// Lost implements [broker.History]. Messages that a stream removed by age or size may belong to any channel, so they count
+// for this one only if the query asks for more than is kept.
 func (l *Log) Lost(ctx context.Context, app, channel string, since time.Time) (lost bool, err error) {
 	s, err := l.span(app, channel)
 	if err != nil {

@@ -8,26 +8,26 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// Holding is a stream of the log, or of what lies beside it, at one moment.
+// Holding describes a stream of the log, or of its buckets and queues, at one moment.
 type Holding struct {
-	// Name is that of the stream, Purpose what it is for.
+	// Name of the stream, and what it is for.
 	Name, Purpose string
-	// Messages and Bytes are what it holds, Subjects how many have something in it.
+	// Messages and Bytes in the stream, and the number of its subjects with messages.
 	Messages, Bytes, Subjects uint64
-	// Copies are how many servers have one. Leader is the server that leads them, empty where
-	// there is no cluster, and Late are those that are not up to date.
+	// Copies is the number of servers with a copy. Leader is the leading server, empty without a cluster. Late are the
+	// servers whose copies are behind.
 	Copies int
 	Leader string
 	Late   []string
-	// Err is why nothing is known of it.
+	// Err is why the stream could not be asked for; then the other fields are unknown.
 	Err error
 }
 
-// maxHoldings bounds the streams that are asked for: each costs a request.
+// maxHoldings bounds the number of streams, because each costs a request.
 const maxHoldings = 128
 
-// Holdings asks for the streams of all apps, of the gateways, and of what lies beside the log,
-// in order, and says how many were left out because there are too many.
+// Holdings returns the streams of all apps, of the gateways, and of the buckets and queues, in order. It also returns how many
+// were left out because there are too many.
 func (l *Log) Holdings(ctx context.Context) (all []Holding, left int) {
 	for id, a := range l.apps.All() {
 		h := Holding{Name: a.stream, Purpose: "events of the app " + id}

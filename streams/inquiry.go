@@ -26,8 +26,8 @@ func (f *follower) Inquire(ctx context.Context) (func() follow.Found, error) {
 	return func() follow.Found { return follow.Turned }, nil
 }
 
-// inquireTail finds out whether the log has lost the end of what was delivered, and if not, whether
-// somebody removed it together with what had not been delivered.
+// inquireTail finds out whether the log has lost the last delivered messages, and if not, whether a purge removed them
+// together with messages that had not been delivered.
 func (f *follower) inquireTail(ctx context.Context) (func() follow.Found, error) {
 	f.Lock()
 	missing, upset := f.absence(), f.app.upset.Load()
@@ -37,7 +37,7 @@ func (f *follower) inquireTail(ctx context.Context) (func() follow.Found, error)
 		what, err = f.lookBack(ctx, true)
 	}
 	purged := false
-	// What is removed goes oldest first: nothing is gone behind a message that is there.
+	// Messages are removed oldest first, so none is missing after one that exists.
 	if err == nil && what == removed && missing.upset != upset {
 		purged, err = f.log.mayBePurged(ctx, f.app, missing)
 	}
@@ -56,7 +56,7 @@ func (f *follower) inquireTail(ctx context.Context) (func() follow.Found, error)
 	}, nil
 }
 
-// inquirePage finds out why a page does not have what was delivered last.
+// inquirePage finds out why a page lacks the last delivered message.
 func (f *follower) inquirePage(ctx context.Context) (func() follow.Found, error) {
 	what, err := f.lookBack(ctx, false)
 	if err != nil {
@@ -70,8 +70,8 @@ func (f *follower) inquirePage(ctx context.Context) (func() follow.Found, error)
 	}
 	switch what {
 	case kept:
-		// The copy that was read has something else there than the leader. It may have other places
-		// for all that follows: servers do not refuse the same messages while limits are edited.
+		// The replica has another message there than the leader. It may have other offsets for everything that follows,
+		// because servers do not refuse the same messages while limits are edited.
 		return again(follow.Nothing), nil
 	case lost:
 		return again(follow.Turned), nil
@@ -80,8 +80,8 @@ func (f *follower) inquirePage(ctx context.Context) (func() follow.Found, error)
 	}
 }
 
-// lookBack asks what became of the message that was delivered last. If the log lost it, or if there is
-// no log and whole says that it was lost then as well, a new life of the log begins.
+// lookBack looks up the last delivered message. If the log has lost it, a new epoch begins. The same holds if there is no
+// stream and whole says that this counts as lost.
 func (f *follower) lookBack(ctx context.Context, whole bool) (fate, error) {
 	_, epoch := f.place()
 	what, err := f.log.fateOf(ctx, f.app, f.seen())
@@ -94,10 +94,10 @@ func (f *follower) lookBack(ctx context.Context, whole bool) (fate, error) {
 	return what, err
 }
 
-// believe goes on although the log contradicts what it said before: what was held and lies
-// below was delivered before; the clocks of two leaders differ. What lies above follows. If the log has
-// kept what was seen, a copy of it was behind. Otherwise retention removed it; or somebody did that,
-// perhaps with what had not been delivered, of which all are told then. The lock is held.
+// believe continues although the log seemed to contradict itself. Held messages at lower offsets were delivered before; the
+// clocks of two leaders differ. Held messages at higher offsets follow. If the log still has the last delivered message,
+// the replica that was read was behind. Otherwise retention removed the message, or a purge did, perhaps with undelivered
+// messages, which are then reported as a gap. The caller holds the lock.
 func (f *follower) believe(what fate, purged bool) {
 	f.doubt = certain
 	f.Keep(func(m arrival) bool { return m.unseen || m.offset > f.track.last })
@@ -106,7 +106,7 @@ func (f *follower) believe(what fate, purged bool) {
 	if what == kept && !(found && next.prev < f.track.seen.offset) {
 		return
 	}
-	// The server says itself that nothing was between what was seen and what came next.
+	// The server itself says that there was nothing between the last seen message and the next one.
 	if purged && !(found && next.prev == at && at > 0) {
 		if found {
 			at = next.offset - 1

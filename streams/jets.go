@@ -7,8 +7,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// jets is JetStream on the present connection of a link. What a method returns belongs to
-// that connection, so it is for one use, not for keeping.
+// jets is JetStream on the present connection of a link. The returned objects belong to that connection, so callers must not
+// keep them.
 type jets struct{ link *link }
 
 func (j jets) now() jetstream.JetStream { return j.link.now.Load().js }
@@ -27,7 +27,7 @@ func (j jets) CreateStream(ctx context.Context, c jetstream.StreamConfig) (jetst
 	return j.now().CreateStream(ctx, c)
 }
 
-// UpdateStream refuses more copies where there is no cluster, which the server does not.
+// UpdateStream refuses to raise the number of copies without a cluster. The server would accept that and keep one copy.
 func (j jets) UpdateStream(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error) {
 	if c.Replicas > 1 {
 		s, err := j.Stream(ctx, c.Name)

@@ -6,12 +6,12 @@ import (
 	"slices"
 )
 
-// latestTries is how often the last messages of a channel are looked for before its retention is asked for.
+// latestTries is how often the last messages of a channel are searched for before the state of the channel is requested.
 const latestTries = 3
 
-// last reads the last n messages up to one that is known to be there, newest first, with one request if they lie
-// about as far apart as those of other channels of the app that were read lately. It reports false if it was not
-// there, or if they are too unevenly spread, or too large.
+// last reads the last n messages up to a known one, newest first. One request is enough if the messages are about as far
+// apart as those of other channels of the app that were read lately. It reports false if the known message is gone, or if
+// the messages are spread too unevenly or too large.
 func (s span) last(ctx context.Context, to uint64, n int) (out []stored, ok bool, err error) {
 	apart, lead, err := s.app.spacing.ask(ctx)
 	if err != nil {
@@ -34,8 +34,8 @@ func (s span) last(ctx context.Context, to uint64, n int) (out []stored, ok bool
 	return out, true, nil
 }
 
-// latest reads the last n messages up to one, or up to most, or all that there are. It begins so far back, and
-// then where it must by what it found there. Of a channel that has few there, it asks how many it has in all.
+// latest reads at least the last n messages up to a known one, at most most, or all that there are. It begins back offsets
+// before it, and corrects that distance by what it finds. If it finds few messages, it asks how many the channel has.
 func (s span) latest(ctx context.Context, to uint64, n, most int, back uint64) (out []stored, ok bool, err error) {
 	low := uint64(1)
 	for range latestTries {
@@ -48,11 +48,11 @@ func (s span) latest(ctx context.Context, to uint64, n, most int, back uint64) (
 		case err != nil:
 			return nil, false, err
 		case end && (len(out) == 0 || out[len(out)-1].offset != to):
-			return nil, false, nil // It is gone.
+			return nil, false, nil // the known message is gone
 		case end && (len(out) >= n || start == low):
 			return out, true, nil
 		case !end && len(out) < most:
-			return nil, false, nil // They are large, and it would read many that it does not keep.
+			return nil, false, nil // the messages are large, and many would be read in vain
 		case end && 4*len(out) < n && low == 1:
 			if low, back, err = s.stretch(ctx, to, n, most, back); err != nil || low == 0 {
 				return nil, false, err
@@ -71,8 +71,8 @@ func (s span) latest(ctx context.Context, to uint64, n, most int, back uint64) (
 	return nil, false, nil
 }
 
-// stretch returns where a channel begins, 0 if it has nothing, and how far back to look for its last messages, which
-// is further than before.
+// stretch returns the first offset of a channel, 0 if it has no messages, and a larger distance to search for its last
+// messages.
 func (s span) stretch(ctx context.Context, to uint64, n, most int, back uint64) (low, further uint64, err error) {
 	first, total, err := s.probe(ctx, 1)
 	switch {
@@ -86,11 +86,11 @@ func (s span) stretch(ctx context.Context, to uint64, n, most int, back uint64) 
 
 func rescale(back uint64, by float64) uint64 { return 1 + uint64(min(float64(back)*by, maxOffset/2)) }
 
-// aim is how many messages are looked for if n are wanted and up to most are read: as many times more than
-// wanted as less than would be too many.
+// aim returns the number of messages to search for, if n are wanted and up to most may be read. Its ratio to n is the same
+// as the ratio of most to it.
 func aim(n, most int) float64 { return math.Sqrt(float64(n) * float64(most)) }
 
-// spreadOf is how far messages of a channel lie from each other on the average, 0 if that is not known.
+// spreadOf returns the average distance of messages of a channel in the stream, 0 if that is not known.
 func spreadOf(all []stored) apart {
 	if len(all) < 2 {
 		return 0

@@ -7,19 +7,19 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// leaderSettles is how long a leader that was just elected may not have applied all that it has:
-// it answers from before that, so what it does not have proves nothing yet.
+// leaderSettles is how long a newly elected leader may not have applied all its messages. Until then it answers from an older
+// state, so a missing message proves nothing.
 const leaderSettles = time.Second
 
-// leadership is who leads a stream, as far as this process saw. The zero value knows nobody.
+// leadership is the leader of a stream, as seen by this process. The zero value is ready.
 type leadership struct {
 	mu    sync.Mutex
 	name  string
 	since time.Time
 }
 
-// saw notes who said that he leads the stream. The first one has led it for a while, as a rule:
-// those who are there when a gateway starts are not waited for.
+// saw records the server that leads the stream. The first one usually has led for a while, so a gateway that starts need not
+// wait for it.
 func (l *leadership) saw(info *jetstream.StreamInfo, now time.Time) {
 	if info.Cluster == nil || info.Cluster.Leader == "" {
 		return
@@ -32,15 +32,15 @@ func (l *leadership) saw(info *jetstream.StreamInfo, now time.Time) {
 	l.name = info.Cluster.Leader
 }
 
-// elected notes that a leader was elected, perhaps the same one again.
+// elected records that a leader was elected, perhaps the same one again.
 func (l *leadership) elected(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.since = now
 }
 
-// led fails with [errStale] if nobody leads a stream: then any copy of it answers, with what it has itself,
-// which may be less than what was acknowledged.
+// led returns [errStale] if a stream has no leader. Then any replica answers with what it has, which may lack acknowledged
+// messages.
 func led(info *jetstream.StreamInfo) error {
 	if c := info.Cluster; c != nil && c.Leader == "" {
 		return unavailable("asking for the stream", errStale)
@@ -48,14 +48,14 @@ func led(info *jetstream.StreamInfo) error {
 	return nil
 }
 
-// settled says whether what the leader does not have is not there.
+// settled reports whether a message that the leader does not have is really missing.
 func (l *leadership) settled(now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return now.Sub(l.since) >= leaderSettles
 }
 
-// elected notes that the streams of some apps have another leader.
+// elected records that a stream has another leader.
 func (l *Log) elected(stream string) {
 	for _, a := range l.apps.All() {
 		if a.stream == stream {

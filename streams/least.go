@@ -13,19 +13,18 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// least is the smallest number of messages of a channel that a stream was told to keep
-// since it was made. What such a limit removed stays removed when it is raised, so a
-// channel was never cut if it has fewer messages than that. All gateways share it, in
-// the bucket of epochs.
+// least is the smallest limit of messages per channel that a stream has had since it was created. Messages that a limit has
+// removed do not come back when it is raised. So only a channel with fewer messages than the smallest limit is certain
+// never to have been cut. All gateways share the value in the bucket of epochs.
 type least struct {
-	// stream is that of which the number is: another one of the same name begins
-	// anew. A new epoch of the same stream does not.
+	// stream identifies the stream: for a new stream of the same name the value starts again. It does not for a new epoch
+	// of the same stream.
 	stream string
-	// messages is 0 for no limit.
+	// messages is the limit, 0 for none.
 	messages int64
 }
 
-// smaller is the smaller of two limits, of which 0 and less is none.
+// smaller returns the smaller of two limits, where 0 and negative values mean none.
 func smaller(a, b int64) int64 {
 	switch {
 	case a <= 0:
@@ -36,8 +35,8 @@ func smaller(a, b int64) int64 {
 	return min(a, b)
 }
 
-// leastOf is what the present configuration of a stream says. Where a publisher may remove
-// what is before his message, or says how long it lives, a single message proves nothing.
+// leastOf returns the limit by the present configuration of a stream. If publishers may remove earlier messages, or set the
+// lifetime of a message, even a single message in a channel does not prove that none was removed.
 func leastOf(info *jetstream.StreamInfo) least {
 	kept := max(info.Config.MaxMsgsPerSubject, 0)
 	if info.Config.AllowRollup || info.Config.AllowMsgTTL {
@@ -46,7 +45,7 @@ func leastOf(info *jetstream.StreamInfo) least {
 	return least{epochOf(info, ""), kept}
 }
 
-// with is the smaller of two limits of a stream. One of another stream says nothing.
+// with returns the smaller of two limits of a stream. A limit of another stream is ignored.
 func (s least) with(o least) least {
 	if o.stream == s.stream {
 		s.messages = smaller(s.messages, o.messages)
@@ -54,11 +53,11 @@ func (s least) with(o least) least {
 	return s
 }
 
-// leastKey is one token, as permissions allow it, and cannot be the key of an override:
-// that has two hexadecimal digits after each `=`.
+// leastKey returns the key of an app in the bucket. It is one token, which permissions allow, and cannot be the key of an
+// override, which has two hexadecimal digits after each `=`.
 func leastKey(app string) string { return "=least-" + name.Key(app) }
 
-// least returns what is remembered of an app.
+// least reads the value of an app.
 func (e *epochs) least(ctx context.Context, app string) (least, uint64, error) {
 	entry, err := e.store.Get(ctx, leastKey(app))
 	if errors.Is(err, kv.ErrNotFound) {
@@ -70,13 +69,12 @@ func (e *epochs) least(ctx context.Context, app string) (least, uint64, error) {
 	stream, number, _ := strings.Cut(string(entry.Value), " ")
 	messages, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || messages < 0 {
-		return least{}, entry.Revision, nil // not ours; it is written anew
+		return least{}, entry.Revision, nil // not written by a gateway; it is overwritten
 	}
 	return least{stream, messages}, entry.Revision, nil
 }
 
-// remember makes sure that a limit of an app's stream is not forgotten, and returns the
-// smallest one.
+// remember stores a limit of the stream of an app, unless a smaller one is stored, and returns the smallest one.
 func (e *epochs) remember(ctx context.Context, app string, l least) (least, error) {
 	for {
 		have, revision, err := e.least(ctx, app)
@@ -102,9 +100,8 @@ func (e *epochs) remember(ctx context.Context, app string, l least) (least, erro
 	}
 }
 
-// rememberLeast remembers the present limit of an app's stream, which somebody may have
-// changed, and once more what is known here, which the bucket may have lost. The caller
-// has the turn.
+// rememberLeast stores the present limit of the stream of an app, which may have been edited, together with the one known
+// here, which the bucket may have lost. The caller holds the turn.
 func (l *Log) rememberLeast(ctx context.Context, a *appLog, info *jetstream.StreamInfo) error {
 	now := leastOf(info)
 	if known := a.least.Load(); known != nil {
