@@ -8,13 +8,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// confirmAfter are the pauses before settings that were put back are put in force once more.
-// A server that stands alone tells of an edit before its store knows of it. Who puts settings
-// back as soon as he hears of that may be faster, and then the store goes by the edit for good,
-// whatever the stream says of itself.
+// confirmAfter are the pauses before settings that were put back are written once more. A server without a cluster announces
+// an edit before its store applies it. A gateway that puts the settings back at once may be faster than the store. The store
+// would then keep the edit for good, although the stream reports the settings that were put back.
 var confirmAfter = [...]time.Duration{100 * time.Millisecond, 2 * time.Second}
 
-// noteMended says that settings were put back, and has them put in force again later.
+// noteMended logs that settings were put back, and writes them again later.
 func (l *Log) noteMended(stream, settings string) {
 	l.upkeep.mended.Add(1)
 	l.opt.Logger.Warn("somebody changed settings of a stream that must not differ, and they were put back", "stream", stream, "settings", settings)
@@ -31,10 +30,10 @@ func (l *Log) noteMended(stream, settings string) {
 	})
 }
 
-// confirmTries is how often settings are put in force that cannot be at the moment, a second apart.
+// confirmTries is how often writing the settings is tried, a second apart.
 const confirmTries = 60
 
-// insistAfter does something after a pause, and again until it works, the stream is gone, or it was tried often.
+// insistAfter calls do after a pause, and repeats that until it works, the stream is gone, or confirmTries are used up.
 func insistAfter(ctx context.Context, pause time.Duration, do func() error) (err error) {
 	for range confirmTries {
 		select {
@@ -50,8 +49,8 @@ func insistAfter(ctx context.Context, pause time.Duration, do func() error) (err
 	return err
 }
 
-// confirm puts in force what a stream says of itself. In a cluster that is so already: its
-// servers take edits one after the other.
+// confirm writes the settings that a stream reports once more. In a cluster that is not needed, because the servers apply edits
+// in order.
 func (l *Log) confirm(stream string) error {
 	ctx, cancel := context.WithTimeout(l.ctx, attemptTimeout)
 	defer cancel()

@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// staleFailure is the age at which a failure says nothing any more. Who asks for
-// readiness may be the one that keeps the writers away because of it.
+// staleFailure is the age at which a failure does not count any more. A load balancer that checks readiness may be what keeps
+// publishers away because of it.
 const staleFailure = 30 * time.Second
 
-// outcome is whether writing to a stream works, by what became of the last writes. A
-// stream that lost its quorum may go on to describe itself as if nothing were wrong.
+// outcome records whether writing to a stream works, by the results of the last writes. A stream that has lost its quorum may
+// still describe itself as healthy.
 type outcome struct {
 	what    string
-	app     string // that it concerns, empty for all
+	app     string // the affected app, empty for all
 	failing atomic.Bool
 	// failed is when the last write failed, in Unix nanoseconds.
 	failed atomic.Int64
 }
 
-// note takes in what became of a write. Success is the rule and costs a load.
+// note records the result of a write. For a success it usually costs one atomic load.
 func (o *outcome) note(l *Log, err error) {
 	switch {
 	case err != nil:
@@ -32,7 +32,7 @@ func (o *outcome) note(l *Log, err error) {
 	}
 }
 
-// expire forgets a failure after which nobody has tried for long.
+// expire removes a failure that was not followed by another write for staleFailure.
 func (o *outcome) expire(l *Log, now time.Time) {
 	if o.failing.Load() && now.UnixNano()-o.failed.Load() > int64(staleFailure) {
 		o.note(l, nil)

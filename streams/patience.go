@@ -14,14 +14,14 @@ import (
 )
 
 const (
-	// shortestWait and longestWait lie between two attempts to read what nobody could answer for.
+	// shortestWait and longestWait bound the pause between two attempts to read.
 	shortestWait = 20 * time.Millisecond
 	longestWait  = 500 * time.Millisecond
 )
 
-// patiently does what reads the log, again and again while nobody can answer: the servers may be
-// choosing a leader. It begins no attempt later than [follow.Patience] after the first, and cuts none
-// short. It holds nothing while it waits, and ends with ctx, or with [broker.ErrClosed] when the log is closed.
+// patiently calls read, and repeats that while the log cannot answer, because the servers may be electing a leader. It begins
+// no attempt later than [follow.Patience] after the first, and cuts none short. It holds no lock while it waits. It ends with
+// ctx, or with [broker.ErrClosed] when the log is closed.
 func (l *Log) patiently(ctx context.Context, read func() error) error {
 	until := time.Now().Add(follow.Patience(l.opt.PublishTimeout))
 	for wait := shortestWait; ; wait = min(2*wait, longestWait) {
@@ -43,13 +43,13 @@ func (l *Log) patiently(ctx context.Context, read func() error) error {
 		case errors.Is(ctx.Err(), context.Canceled):
 			return ctx.Err()
 		}
-		return err // it says more than that the time is over
+		return err // says more than that the time is over
 	}
 }
 
-// impatient bounds one request to the leader of a stream by what an acknowledgement may take, for nobody
-// may answer while servers elect one. As long as anything comes over the connection, which came counts, the
-// answer may stand behind that, and has the time for readings: to ask anew would make more of what is in the way.
+// impatient bounds one request to the leader of a stream with attemptTimeout, because there may be no answer while servers elect
+// a leader. If data arrives over the connection meanwhile, which came counts, the answer may be queued behind it. Then the
+// request has the longer timeout, because a repeated request would only add to the queue.
 func impatient(ctx context.Context, timeout time.Duration, came func() uint64) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	before := came()
@@ -64,7 +64,7 @@ func impatient(ctx context.Context, timeout time.Duration, came func() uint64) (
 	}
 }
 
-// worthWaiting says whether what could not be read may be readable in a moment.
+// worthWaiting reports whether a failed reading may succeed in a moment.
 func worthWaiting(err error) bool {
 	var refused *broker.Refused
 	var api *jetstream.APIError
@@ -72,7 +72,7 @@ func worthWaiting(err error) bool {
 	case errors.As(err, &refused), errors.Is(err, errCrowded), errors.Is(err, broker.ErrClosed):
 		return false
 	case errors.Is(err, errNoStream), errors.Is(err, jetstream.ErrStreamNotFound):
-		return true // a stream that vanished is made anew
+		return true // a stream that vanished is created again
 	case errors.As(err, &api):
 		return api.Code >= 500
 	}

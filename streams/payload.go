@@ -10,24 +10,24 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// payloadInterval is how often a server that takes too little is asked anew. It does not
-// tell those who are connected that it takes more now.
+// payloadInterval is the time between two questions to a server whose limit is too low. The server does not tell existing
+// connections that its limit was raised.
 const payloadInterval = 5 * time.Second
 
-// shortPayload is the problem of a server that does not take what apps may publish.
+// shortPayload is the name of the problem that the limit of the server is too low.
 const shortPayload = "max_payload of the NATS server"
 
-// tooLarge says that the server takes no message of that size.
+// tooLarge returns the error for a message above the limit of the server.
 func tooLarge(m *nats.Msg, limit int64) error {
 	return fmt.Errorf("%w: with names and headers the event has %d bytes, and the NATS server takes %d (max_payload)",
 		broker.ErrTooLarge, payload(m), limit)
 }
 
-// payload is the number of bytes that count for max_payload.
+// payload returns the number of bytes that count against max_payload.
 func payload(m *nats.Msg) int64 { return int64(m.Size() - len(m.Subject) - len(m.Reply)) }
 
-// checkPayload compares what the server takes with what apps may publish. Larger events are
-// refused one by one, so the log stays ready.
+// checkPayload compares the limit of the server with the largest event of apps. Larger events are refused one by one, so the
+// log stays ready.
 func (l *Log) checkPayload(now time.Time) {
 	c := l.pub.conn()
 	limit, need := c.MaxPayload(), int64(l.maxData()+headerRoom)
@@ -37,7 +37,7 @@ func (l *Log) checkPayload(now time.Time) {
 	if limit < need && now.Sub(l.asked) >= payloadInterval {
 		l.asked = now
 		if anew, err := l.askPayload(c); err == nil && anew != limit {
-			// Only a connection that is made anew knows of it.
+			// Only a new connection learns the new limit.
 			_ = c.ForceReconnect()
 			return
 		}
@@ -59,7 +59,7 @@ func (l *Log) checkPayload(now time.Time) {
 	}
 }
 
-// askPayload asks the server of a connection over a new one.
+// askPayload returns the limit of the server of a connection, using a new connection.
 func (l *Log) askPayload(of *nats.Conn) (int64, error) {
 	opts, err := l.opt.connectOptions()
 	if err != nil {

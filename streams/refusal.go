@@ -9,36 +9,33 @@ import (
 )
 
 const (
-	// refusalAge is how long a refusal stands that does not come again.
+	// refusalAge is how long a refusal counts that is not repeated.
 	refusalAge = 7 * time.Second
-	// refusalLongest bounds the pauses between attempts to subscribe again.
+	// refusalLongest is the longest pause between attempts to subscribe again.
 	refusalLongest = 5 * time.Minute
-	// crowdedLongest is that bound for subscriptions that were refused for their number:
-	// the ones that there are have all been taken.
+	// crowdedLongest is the longest pause for subscriptions that were refused because there were too many.
 	crowdedLongest = 10 * time.Second
 )
 
-// refusal is what the permissions of the user do not let a connection do.
+// refusal is something that the permissions of the user deny.
 type refusal struct {
-	// role is that of the connection, app the one that it concerns, empty for all or
-	// none of them.
+	// role of the connection, and the affected app, empty for all or none.
 	role, app string
 	err       error
 	last      time.Time
-	// A subscription that was refused stays dead until the connection is made
-	// anew, which is tried with growing pauses.
+	// A refused subscription stays dead until the connection is replaced, which is tried with growing pauses.
 	subscription bool
 	tried        time.Time
 	pause        time.Duration
 }
 
-// refused notes what NATS did not permit. It shows in readiness, and once in the log:
-// a wrong permission concerns every channel.
+// refused records what NATS did not permit. It appears in readiness, and once in the log, because a wrong permission affects
+// every channel.
 func (l *Log) refused(role string, err error) {
 	text := err.Error()
 	if strings.Contains(text, `"$JS.EVENT.`) {
 		l.unadvised.Store(true)
-		// Without advisories the audit finds what a change of leaders lost.
+		// Without advisories, the audit finds messages that were lost at a change of leaders.
 		l.opt.Logger.Warn("NATS does not permit advisories; what is lost at a change of leaders is noticed later", "error", err)
 		return
 	}
@@ -72,7 +69,7 @@ func (l *Log) refused(role string, err error) {
 	if !known {
 		r = &refusal{role: role, app: app, pause: refusalAge, tried: now}
 		if errors.Is(err, errCrowded) {
-			r.pause = 0 // it is tried with a single subscription before
+			r.pause = 0 // roomy tries it with a single subscription first
 		}
 		l.refusals[what] = r
 	}
@@ -87,7 +84,7 @@ func (l *Log) refused(role string, err error) {
 	}
 }
 
-// refusal is what was not permitted, nil if nothing.
+// refusal returns what was not permitted, nil if nothing.
 func (l *Log) refusal() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -98,8 +95,8 @@ func (l *Log) refusal() error {
 	return errors.Join(errs...)
 }
 
-// checkRefusals forgets those that did not come again, and makes connections anew
-// whose subscriptions were refused, in case the permissions have changed.
+// checkRefusals removes refusals that were not repeated. It replaces connections whose subscriptions were refused, in case the
+// permissions have changed.
 func (l *Log) checkRefusals(now time.Time) {
 	links := map[string]*link{"feed": l.feed, "publish": l.pub, "read": l.read}
 	anew := map[string]bool{}
@@ -124,7 +121,7 @@ func (l *Log) checkRefusals(now time.Time) {
 				r.tried, r.pause = now, min(max(2*r.pause, checkInterval), longest)
 			}
 		case r.subscription && now.Sub(r.tried) < checkInterval, now.Sub(r.last) < refusalAge:
-			// Whether the last attempt helped is not known yet.
+			// It is not known yet whether the last attempt helped.
 		default:
 			delete(l.refusals, what)
 			delete(l.problems, what)

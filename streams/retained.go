@@ -11,8 +11,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// staleTimeout is how long replicas may take to have what their leader has before a
-// read fails. They are behind for milliseconds.
+// staleTimeout is how long a reading waits for replicas to catch up with their leader. Normally they are behind for
+// milliseconds.
 const staleTimeout = 2 * time.Second
 
 // Retained implements [broker.History].
@@ -33,9 +33,8 @@ func (l *Log) Retained(ctx context.Context, app, channel string) (broker.Retaine
 	return page.Retained, nil
 }
 
-// settled repeats a read until nobody who answered was behind the leader: any replica
-// answers, and what was acknowledged a moment ago may not have come to it yet. ends says
-// whether a page must have the newest message.
+// settled repeats a reading until the replica that answered was not behind the leader. Any replica may answer, and it may not
+// have the last acknowledged messages yet. ends reports whether the page must contain the newest message.
 func (s span) settled(ctx context.Context, read func(broker.Retained) (*broker.Page, error), ends func(*broker.Page, broker.Retained) bool) (*broker.Page, error) {
 	until := time.Now().Add(staleTimeout)
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
@@ -105,7 +104,7 @@ func (s span) extent(ctx context.Context) (oldest, newest stored, count uint64, 
 	return oldest, newest, count, err
 }
 
-// count asks the leader for the number of messages, and what else the stream is at that moment.
+// count asks the leader for the number of messages of the channel, and returns the state of the stream as well.
 func (s span) count(ctx context.Context) (*jetstream.StreamInfo, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()

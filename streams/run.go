@@ -7,31 +7,30 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// strand is a channel in one life of the log of an app.
+// strand is a channel in one epoch.
 type strand struct{ app, subject, epoch string }
 
-// run is everything that a strand has from an offset up to the last one of its messages, of which there
-// are some.
+// run is the complete content of a strand from offset from to the last of its messages. It has at least one message.
 type run struct {
 	strand
 	from     uint64
 	messages []held
-	// bytes is about what it takes in memory.
+	// bytes is about the memory of the run.
 	bytes int
 	pace  pace
-	// read, used and proven are when it was read, given out, and compared with the log for the last time.
+	// read is when it was read, used when it was last used, and proven when it was last compared with the log.
 	read, used, proven time.Time
-	// spent says that somebody was given its end, so that others are more likely to be asked for.
+	// spent says that a reader has got its last messages, so other runs are more likely to be needed.
 	spent bool
 }
 
-// held is a message of a run, and its size as [stored.size] has it.
+// held is a message of a run, and its size as of [stored.size].
 type held struct {
 	pub  *broker.Publication
 	size int
 }
 
-// newRun makes a run of messages that have their publications, in order.
+// newRun returns a run of messages in order, which must have their publications.
 func newRun(l strand, from uint64, messages []stored, read time.Time) *run {
 	r := &run{strand: l, from: from, messages: make([]held, len(messages)), pace: paceOf(messages), read: read, used: read, proven: read}
 	for i := range messages {
@@ -48,7 +47,7 @@ func (r *run) weigh() {
 	}
 }
 
-// memory is about what a message takes in memory.
+// memory returns about the memory of a message, in bytes.
 func (h held) memory() int {
 	e := &h.pub.Event
 	return messageBytes + e.Bytes() + 64*len(e.Tags) + len(e.Name) + len(e.UserID) + len(e.ConflationKey) + len(e.ExcludeSocket) +
@@ -57,7 +56,7 @@ func (h held) memory() int {
 
 func (r *run) last() uint64 { return r.messages[len(r.messages)-1].pub.Offset }
 
-// search is the index of the first message at or above an offset.
+// search returns the index of the first message at or above an offset.
 func (r *run) search(offset uint64) int {
 	i, _ := slices.BinarySearchFunc(r.messages, offset, func(m held, o uint64) int {
 		switch {
@@ -71,7 +70,7 @@ func (r *run) search(offset uint64) int {
 	return i
 }
 
-// give returns messages of a run as who reads the log has them.
+// give returns messages of a run in the form in which they are read from the log.
 func (r *run) give(from, to int) []stored {
 	out := make([]stored, to-from)
 	for i, m := range r.messages[from:to] {
@@ -80,7 +79,7 @@ func (r *run) give(from, to int) []stored {
 	return out
 }
 
-// keep leaves the messages from one index to another, and lets go of what the others had.
+// keep keeps the messages between two indexes, and releases the memory of the others.
 func (r *run) keep(from, to int) {
 	clear(r.messages[:from])
 	clear(r.messages[to:])
@@ -88,10 +87,10 @@ func (r *run) keep(from, to int) {
 	r.weigh()
 }
 
-// runs are those of a strand in order. No two have an offset in common.
+// runs are the runs of a strand, in order. They do not overlap.
 type runs []*run
 
-// at is the index of the run that has an offset, or -1.
+// at returns the index of the run that covers an offset, or -1.
 func (l runs) at(offset uint64) int {
 	i, found := slices.BinarySearchFunc(l, offset, func(r *run, o uint64) int {
 		switch {
@@ -108,10 +107,10 @@ func (l runs) at(offset uint64) int {
 	return i
 }
 
-// joined says whether there is nothing between a run and the one behind it.
+// joined reports whether run i and the next one are adjacent.
 func (l runs) joined(i int) bool { return i >= 0 && i+1 < len(l) && l[i].last()+1 == l[i+1].from }
 
-// with puts a run among the others, which lose what it has as well.
+// with inserts a run. Older runs lose the part that it covers.
 func (l runs) with(r *run) runs {
 	out := make(runs, 0, len(l)+1)
 	for _, o := range l {
@@ -120,7 +119,7 @@ func (l runs) with(r *run) runs {
 			out = append(out, o)
 			continue
 		}
-		// The older one knows that there is nothing between its part and the newer one.
+		// The older run shows that there are no messages between its rest and the new one.
 		if i := o.search(r.from); i > 0 {
 			o.keep(0, i)
 			r.from = o.last() + 1

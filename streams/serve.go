@@ -10,13 +10,13 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// watched is how an app's stream is looked after.
+// watched is the supervision of the stream of an app.
 type watched struct {
-	// gone ends it, ended is closed then.
+	// gone is closed to end it, and ended is closed when it has ended.
 	gone, ended chan struct{}
 }
 
-// watch begins to look after an app's stream, once whoever did so before has ended.
+// watch begins to supervise the stream of an app, after the previous supervision has ended.
 func (l *Log) watch(a *appLog) {
 	before := a.watched
 	w := &watched{gone: make(chan struct{}), ended: make(chan struct{})}
@@ -33,11 +33,10 @@ func (l *Log) watch(a *appLog) {
 // openingPatience is how long Serve waits for the streams of new apps.
 const openingPatience = 5 * time.Second
 
-// Serve makes the log that of other apps while it is open. New ones are opened; those that cannot
-// be are a problem and are tried again. Those that are not named any more are let go of: their
-// streams stay as they are, and nobody looks at them until they are named again. All apps have
-// their secrets at once. What is kept of those that stay is for [Log.Retain]. maxData and queues
-// are as in [Options]; neither becomes less. It is for one goroutine at a time.
+// Serve changes the apps of the log while it is open. New apps are opened. An app that cannot be opened is reported by
+// readiness and tried again. Apps that are not listed any more are released: their streams stay as they are, without
+// supervision, until they are listed again. New secrets take effect at once. Limits of existing apps are changed with
+// [Log.Retain]. maxData and queues are as in [Options], and never decrease. Only one goroutine may call it at a time.
 func (l *Log) Serve(ctx context.Context, apps []AppOptions, maxData, queues int) error {
 	opt := Options{Apps: slices.Clone(apps), Replicas: l.opt.Replicas, MaxData: max(maxData, l.maxData())}
 	if err := opt.setDefaults(); err != nil {
@@ -66,7 +65,7 @@ func (l *Log) Serve(ctx context.Context, apps []AppOptions, maxData, queues int)
 	return nil
 }
 
-// take opens the logs of apps that are new, or were let go of before.
+// take opens the logs of apps that are new or were released before.
 func (l *Log) take(ctx context.Context, added []string, named map[string]AppOptions) {
 	ctx, cancel := context.WithTimeout(ctx, openingPatience)
 	defer cancel()
@@ -83,7 +82,7 @@ func (l *Log) take(ctx context.Context, added []string, named map[string]AppOpti
 	opening.Wait()
 }
 
-// forget lets go of what is known to be wrong with apps that were removed.
+// forget removes the problems of apps that were removed.
 func (l *Log) forget(removed []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -94,5 +93,5 @@ func (l *Log) forget(removed []string) {
 	}
 }
 
-// maxData is the largest data of an event in bytes.
+// maxData returns the largest data of an event in bytes.
 func (l *Log) maxData() int { return max(l.opt.MaxData, int(l.larger.Load())) }

@@ -14,17 +14,17 @@ import (
 )
 
 const (
-	// straysPause lies between two looks for streams that belong to no app.
+	// straysPause is the time between two searches for streams that belong to no app.
 	straysPause = time.Minute
-	// maxStrays is how many of them are described.
+	// maxStrays is how many of them are reported.
 	maxStrays = 16
-	// namesTimeout bounds asking for names of streams, which a gateway need not be permitted.
+	// namesTimeout bounds a request for the names of streams. A gateway may lack the permission for it.
 	namesTimeout = 2 * time.Second
-	// namesAPI ends the subject of that.
+	// namesAPI is the end of the subject of that request.
 	namesAPI = "STREAM.NAMES"
 )
 
-// namesOf returns the names of the streams that have a subject, or of all.
+// namesOf returns the names of the streams that have a subject, or of all streams if it is empty.
 func (l *Log) namesOf(ctx context.Context, subject string) ([]string, error) {
 	if l.unlisted.Load() {
 		return nil, errors.New("NATS does not permit listing streams")
@@ -43,9 +43,8 @@ func (l *Log) namesOf(ctx context.Context, subject string) ([]string, error) {
 	return names, list.Err()
 }
 
-// watchStrays names the streams of apps that are not configured any more. Their bytes stay
-// set aside until somebody deletes them, which is not for a gateway: another one may have
-// the app.
+// watchStrays reports the streams of apps that are not configured any more. Their bytes stay reserved until an operator deletes
+// them. A gateway must not do that, because another one may have the app.
 func (l *Log) watchStrays() {
 	if l.opt.AppsFollow {
 		select {
@@ -69,8 +68,7 @@ func (l *Log) watchStrays() {
 	}
 }
 
-// strays describes the streams of our names that are marked as ours and belong to no app,
-// by their names.
+// strays returns descriptions of the streams that are ours by name and mark and belong to no app, by stream name.
 func (l *Log) strays() (map[string]string, error) {
 	names, err := l.namesOf(l.ctx, "")
 	if err != nil {
@@ -112,7 +110,7 @@ func aside(c jetstream.StreamConfig) string {
 	return fmt.Sprintf("%d bytes on each of %d servers are", c.MaxBytes, c.Replicas)
 }
 
-// tellStrays notes strays, and says each of them once in the log.
+// tellStrays reports strays, and logs each of them once.
 func (l *Log) tellStrays(found map[string]string, told map[string]bool) {
 	for n := range told {
 		if found[n] == "" {

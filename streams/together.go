@@ -12,24 +12,24 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// AtomicBatches says of which apps several events that are published together are stored as a
-// whole or not at all. It needs nats-server 2.12.1 or later.
+// AtomicBatches says for which apps several events that are published together are stored either all or not at all. It needs
+// nats-server 2.12.1 or later.
 type AtomicBatches uint8
 
 const (
-	// AtomicReplicated: those whose stream has several replicas, where it costs nothing.
+	// AtomicReplicated: apps whose streams have several replicas, where it costs nothing.
 	AtomicReplicated AtomicBatches = iota
-	// AtomicAlways: all. The server keeps each batch for a stream with one replica in a
-	// store of its own on disk before, which takes about a millisecond.
+	// AtomicAlways: all apps. For a stream with one replica, the server first writes each batch to a separate store on
+	// disk, which takes about a millisecond.
 	AtomicAlways
-	// AtomicNever: none.
+	// AtomicNever: no apps.
 	AtomicNever
 )
 
 const (
-	// atomicAPILevel is that of nats-server 2.12, the first with atomic batches.
+	// atomicAPILevel is the API level of nats-server 2.12, the first version with atomic batches.
 	atomicAPILevel = 2
-	// maxTogether is how many events a server takes as a whole unless it is told otherwise.
+	// maxTogether is the default limit of a server for the messages of a batch.
 	maxTogether = 1000
 )
 
@@ -49,26 +49,26 @@ const (
 	batchDuplicate   = 10201
 )
 
-// atomic says whether the stream of an app is to take batches as a whole.
+// atomic reports whether the stream of an app should accept atomic batches.
 func (l *Log) atomic(a AppOptions) bool {
 	return l.level >= atomicAPILevel && a.ID != broker.GatewaysApp &&
 		(l.opt.Atomic == AtomicAlways || l.opt.Atomic == AtomicReplicated && a.Replicas > 1)
 }
 
-// takesTogether says whether n events can be stored as a whole in the stream of an app.
+// takesTogether reports whether n events can be stored as a batch in the stream of an app.
 func (l *Log) takesTogether(a *appLog, n int) bool {
 	info := a.info.Load()
 	return n > 1 && n <= maxTogether && info != nil && info.Config.AllowAtomicPublish && l.atomic(*a.limits.Load()) && !l.apart.Load() &&
 		time.Now().UnixNano() >= a.crowded.Load()
 }
 
-// together stores all events as a whole, and has those that need more than an acknowledgement
-// dealt with one by one. It says false if that must be done with all of them: the server does
-// not store them as a whole, or has some of them already.
+// together stores all events as one batch. Events that then need more than an acknowledgement are handled one by one. It
+// reports false if all events must be published one by one, because the server does not store them as a batch or already
+// has some of them.
 //
-// Every attempt is a batch of its own, with the same ids of its events. The server refuses a
-// batch if it knows any id, so no event is stored twice. What a lost acknowledgement leaves
-// open is found out by that, or in the log if somebody has made the window of ids shorter.
+// Every attempt is a new batch with the same deduplication ids. The server refuses a batch if it knows any of the ids, so no
+// event is stored twice. After a lost acknowledgement, that refusal shows that the events are stored. If the deduplication
+// window was shortened by an edit, they are searched for in the log.
 func (m *many) together(ctx context.Context) (bool, error) {
 	l, a := m.log, m.app
 	m.parcels[0].begin(l, a)
@@ -95,7 +95,7 @@ func (m *many) together(ctx context.Context) (bool, error) {
 			}
 			return false, nil
 		}
-		// Somebody may have edited the stream.
+		// The stream may have been edited.
 		a.lookSoon()
 		if final := m.giveUp(err, attempt); final != nil {
 			return true, final
@@ -113,11 +113,10 @@ func (m *many) together(ctx context.Context) (bool, error) {
 }
 
 const (
-	// crowdedTries is how often a server must have turned a batch away until it is taken for one
-	// that takes none. A piece that was lost on the way has the same answer.
+	// crowdedTries is how often a server must refuse a batch until it is assumed to accept none. A single refusal may also
+	// mean that a message of the batch was lost.
 	crowdedTries = 5
-	// crowdedFor is how long such a server is not asked again, which is how long it waits for the
-	// rest of a batch.
+	// crowdedFor is how long batches are not tried after that. It is how long a server waits for the rest of a batch.
 	crowdedFor = 10 * time.Second
 )
 
@@ -126,8 +125,8 @@ func isIncomplete(err error) bool {
 	return errors.As(err, &api) && api.ErrorCode == batchIncomplete
 }
 
-// crowdedOut gives up storing batches of the app as a whole for a while. A server takes in 50 of a
-// stream and 1,000 of all at a time, and whoever may publish may begin them and end none.
+// crowdedOut stops using batches for the app for a while. A server accepts 50 unfinished batches per stream and 1,000 in total,
+// and any publisher may begin batches without ending them.
 func (m *many) crowdedOut(err error) bool {
 	m.app.crowded.Store(time.Now().Add(crowdedFor).UnixNano())
 	m.log.skips.Warn(m.log.opt.Logger, "crowded "+m.app.opt.ID, "the NATS server takes no further batch, since somebody begins batches and does not end them; events of a batch are stored one by one meanwhile",
@@ -135,10 +134,11 @@ func (m *many) crowdedOut(err error) bool {
 	return true
 }
 
-// errApart says that the events of a batch are to be stored one by one.
+// errApart says that the events of a batch must be stored one by one.
 var errApart = errors.New("some of the events are stored already")
 
-// attempt sends the batch once, unless it may be stored already by an attempt before, and is.
+// attempt sends the batch once. If an earlier attempt may have stored it, attempt first looks for it, and returns errApart if
+// it is there.
 func (m *many) attempt(ctx context.Context, unsure bool) (ack, error) {
 	l, a, n := m.log, m.app, len(m.parcels)
 	if unsure {
@@ -165,8 +165,8 @@ func (m *many) attempt(ctx context.Context, unsure bool) (ack, error) {
 	return got, m.complete(ctx, got)
 }
 
-// complete makes sure that the server stored the first event as well. When an account has no
-// more room, a server without replicas may leave out some and acknowledge the last.
+// complete checks that the server stored the first event as well. If an account runs out of room, a server without replicas may
+// leave out some events and acknowledge the last one.
 func (m *many) complete(ctx context.Context, got ack) error {
 	offset := got.offset - uint64(len(m.parcels)) + 1
 	ctx, cancel := context.WithTimeout(ctx, sureTimeout)
@@ -175,13 +175,13 @@ func (m *many) complete(ctx context.Context, got ack) error {
 	if err == nil && found && last(one.header, nats.MsgIdHdr) != last(m.parcels[0].m.Header, nats.MsgIdHdr) {
 		return errApart
 	}
-	return nil // what was removed already, or cannot be read, is left to the assurance
+	return nil // if it was removed already or cannot be read, the assurance will check the events
 }
 
-// batchRoom is more than what the lines of a batch take in a message.
+// batchRoom is an upper bound for the size of the batch headers of a message.
 const batchRoom = 128
 
-// messages are those of the events, as a batch with an id, until single is called.
+// messages adds the batch headers to the messages of the events and returns them. single removes the headers again.
 func (m *many) messages(id string) []*nats.Msg {
 	n := len(m.parcels)
 	all, texts := make([]*nats.Msg, n), make([]string, n+2)
@@ -194,7 +194,7 @@ func (m *many) messages(id string) []*nats.Msg {
 	return all
 }
 
-// single makes the messages those of events again.
+// single removes the batch headers.
 func (m *many) single() {
 	for i := range m.parcels {
 		for _, line := range [...]string{batchID, batchSequence, batchCommit} {
@@ -203,7 +203,7 @@ func (m *many) single() {
 	}
 }
 
-// weight is what they count together.
+// weight returns what the messages count together, see [weight].
 func (m *many) weight() (all int64) {
 	for i := range m.parcels {
 		all += weight(m.parcels[i].size)
@@ -211,7 +211,7 @@ func (m *many) weight() (all int64) {
 	return min(all, sendingBytes)
 }
 
-// whole goes on with the events of a batch that was stored.
+// whole continues with the events of a batch that was stored.
 func (m *many) whole(ctx context.Context, got ack) {
 	n := len(m.parcels)
 	m.left, m.next = n, make([]int, n)
@@ -222,7 +222,7 @@ func (m *many) whole(ctx context.Context, got ack) {
 	}
 }
 
-// singly says whether an error of a batch means that its events are to be stored one by one.
+// singly reports whether an error of a batch means that its events must be stored one by one.
 func (m *many) singly(err error) bool {
 	var api *jetstream.APIError
 	switch {
@@ -236,8 +236,8 @@ func (m *many) singly(err error) bool {
 	return api.ErrorCode == batchDuplicate || api.ErrorCode == batchUnsupported || api.ErrorCode == batchTooLarge
 }
 
-// giveUp returns the error of a batch that is not tried again, nil if it is. The server does
-// not say which of its events it did not take.
+// giveUp returns the final error of a batch, or nil if it is to be tried again. The server does not say which of the events it
+// refused.
 func (m *many) giveUp(err error, attempt int) error {
 	var api *jetstream.APIError
 	last := m.parcels[len(m.parcels)-1].m
@@ -256,9 +256,8 @@ func (m *many) giveUp(err error, attempt int) error {
 	return nil
 }
 
-// askTogether sends the messages of a batch, of which the server acknowledges the last, and
-// waits as ask does. Batches are sent one after the other: a server bounds how many it has begun
-// to take in for a stream.
+// askTogether sends the messages of a batch and waits for the acknowledgement of the last one, as ask does. Batches are sent one
+// after the other, because a server limits the unfinished batches of a stream.
 func (s *sender) askTogether(ctx context.Context, m *many, weight int64, stream string) (ack, error) {
 	ended := make(chan *letter, 1)
 	l := &letter{stream: stream, ended: ended, weight: weight}
@@ -268,7 +267,7 @@ func (s *sender) askTogether(ctx context.Context, m *many, weight int64, stream 
 	return s.wait(ctx, l, ended)
 }
 
-// sendTogether sends a batch when it is its turn. An error says that it cannot be stored.
+// sendTogether waits for its turn and sends a batch. An error means that the batch was not stored.
 func (s *sender) sendTogether(ctx context.Context, m *many, l *letter) error {
 	select {
 	case s.turn <- struct{}{}:
@@ -279,7 +278,7 @@ func (s *sender) sendTogether(ctx context.Context, m *many, l *letter) error {
 	if err := s.enter(ctx, l); err != nil {
 		return err
 	}
-	// Every attempt has an id of its own: what came of one before is none of its pieces.
+	// Every attempt has its own batch id, so messages of an earlier attempt do not become part of it.
 	c, id := s.link.conn(), randomID()
 	done, err := s.link.publishTogether(c, m.parcels, id, replyTo(s.inbox, l.number))
 	if !done {
@@ -289,7 +288,7 @@ func (s *sender) sendTogether(ctx context.Context, m *many, l *letter) error {
 	return s.sent(l, err)
 }
 
-// deliverTogether gives a batch to the library.
+// deliverTogether publishes a batch with the library.
 func (s *sender) deliverTogether(c *nats.Conn, all []*nats.Msg, l *letter) error {
 	n := len(all) - 1
 	for _, m := range all[:n] {
