@@ -18,33 +18,32 @@ import (
 	"github.com/sluicehq/sluice/kv/shape"
 )
 
-// Use says which parts of the log gateways open beside the apps.
+// Use says which parts of the log gateways use in addition to the apps.
 type Use struct {
-	// Counters is for full messages that are counted together, Work for webhooks.
+	// Counters is for cluster-wide counts of full messages, Work for webhooks.
 	Counters, Work bool
-	// Guest says that the credentials are not those of gateways, so that what they may do says
-	// nothing.
+	// Guest says that the credentials are not those of gateways, so their permissions are not examined.
 	Guest bool
 }
 
-// Inspection is what NATS is for gateways with the given options. Nothing was changed for it.
+// Inspection describes NATS from the view of gateways with the given options. It changes nothing in NATS.
 type Inspection struct {
-	// Servers are those that answered, each once.
+	// Servers are the servers that answered, each once.
 	Servers []InspectedServer
-	// Unreachable are servers of the options that did not answer, and why.
+	// Unreachable has the servers of the options that did not answer, with the reason.
 	Unreachable map[string]error
-	// Server is the one that the rest was asked of.
+	// Server is the server to which the other questions were sent.
 	Server InspectedServer
-	// NeededPayload is what the largest event takes, against Server.MaxPayload.
+	// NeededPayload is the size of the largest possible event in bytes, to compare with Server.MaxPayload.
 	NeededPayload int64
-	// JetStream is why it cannot be used, nil if it can. Then there are the others.
+	// JetStream is why JetStream cannot be used. If it is nil, the following fields are set.
 	JetStream error
 	Account   jetstream.AccountInfo
-	// TooOld says that the servers lack what is used.
+	// TooOld says that the servers lack required features.
 	TooOld  bool
 	Streams []InspectedStream
 	Denied  []Denial
-	// Guest says that it was not looked at what the credentials may do.
+	// Guest says that permissions were not examined.
 	Guest  bool
 	Clocks []InspectedClock
 }
@@ -58,31 +57,30 @@ type InspectedServer struct {
 
 // InspectedStream is a stream that gateways need.
 type InspectedStream struct {
-	// Name of the stream and For whom it is. Err is why it cannot be asked for, nil if it is
-	// there or Missing. Missing ones are made by the first gateway.
+	// Name of the stream, and what it is for. Err is why its state cannot be requested. It is nil if the stream exists or is
+	// Missing. The first gateway creates missing streams.
 	Name, For string
 	Missing   bool
 	Err       error
-	// Want is what it must be, and Report what differs.
+	// Want is the required configuration, and Report what differs from it.
 	Want   jetstream.StreamConfig
 	Report shape.Report
-	// Leader is the server that leads it, Behind are servers that are not with it.
+	// Leader is the leading server. Behind are the servers whose copies are not up to date.
 	Leader string
 	Behind []string
-	// Few is why it has fewer copies than its settings say or than it is to have; nil if it has them.
+	// Few says that the stream has fewer copies than its settings or the options require, or is nil.
 	Few   error
 	Bytes uint64
 }
 
-// InspectedClock is how far the clock of a server is ahead of this one. It is known within
-// Doubt.
+// InspectedClock is how far the clock of a server is ahead of the local one, with an uncertainty of Doubt in both directions.
 type InspectedClock struct {
 	Server       string
 	Ahead, Doubt time.Duration
 }
 
-// Inspect looks at NATS as gateways with these options would find it, and leaves no trace.
-// Errors are those for which nothing could be looked at.
+// Inspect examines NATS from the view of gateways with these options, without changing anything. It returns an error only if
+// nothing could be examined.
 func Inspect(ctx context.Context, opt Options, use Use) (*Inspection, error) {
 	if err := opt.setDefaults(); err != nil {
 		return nil, fmt.Errorf("streams: %w", err)
@@ -103,7 +101,7 @@ func Inspect(ctx context.Context, opt Options, use Use) (*Inspection, error) {
 	if !use.Guest {
 		i.Denied = deniedTo(ctx, l, conn, use)
 	}
-	// What is not permitted is not answered, and need not be waited for.
+	// A request that is not permitted gets no answer, so it is not sent.
 	if i.denied(true, "API.INFO") || i.denied(false, inbox(l)+".>") {
 		i.JetStream = errNotPermitted
 		return i, nil
@@ -119,15 +117,15 @@ func Inspect(ctx context.Context, opt Options, use Use) (*Inspection, error) {
 	return i, nil
 }
 
-// errNotPermitted is the error of what was not asked for.
+// errNotPermitted is the error for requests that were not sent.
 var errNotPermitted = errors.New("the credentials may not ask for it")
 
-// denied says whether a grant that ends so is missing.
+// denied reports whether a permission that ends with ending is missing.
 func (i *Inspection) denied(publish bool, ending string) bool {
 	return slices.ContainsFunc(i.Denied, func(d Denial) bool { return d.Publish == publish && strings.HasSuffix(d.Grant, ending) })
 }
 
-// inspector makes a connection that is given up when it breaks.
+// inspector makes a connection without reconnects.
 func (l *Log) inspector(urls string) (*nats.Conn, error) {
 	opts, err := l.opt.connectOptions()
 	if err != nil {
@@ -143,12 +141,12 @@ func describe(c *nats.Conn) InspectedServer {
 	return s
 }
 
-// look asks each server of the options, and those that they know of, who it is.
+// look connects to each server of the options, and to those that they know, and describes it.
 func (i *Inspection) look(l *Log, conn *nats.Conn) {
 	seen := map[string]bool{i.Server.Name: true}
 	i.Servers = []InspectedServer{i.Server}
 	if len(l.opt.ConnectOptions) > 0 {
-		return // A server in this process has no other.
+		return // a server in this process is the only one
 	}
 	urls := append(slices.Clone(l.opt.URLs), conn.DiscoveredServers()...)
 	for n, u := range urls {
@@ -169,7 +167,7 @@ func (i *Inspection) look(l *Log, conn *nats.Conn) {
 	slices.SortFunc(i.Servers, func(a, b InspectedServer) int { return cmp.Compare(a.Name, b.Name) })
 }
 
-// needed are the streams that gateways with these options have, each with how it is compared.
+// needed returns the streams that gateways with these options need, each with the function that compares it.
 func needed(l *Log, use Use) (all []InspectedStream, compare []func(have jetstream.StreamConfig) shape.Report) {
 	add := func(who string, want jetstream.StreamConfig, how func(jetstream.StreamConfig) shape.Report) {
 		all = append(all, InspectedStream{Name: want.Name, For: who, Want: want})
@@ -211,7 +209,7 @@ func needed(l *Log, use Use) (all []InspectedStream, compare []func(have jetstre
 	return all, compare
 }
 
-// streams looks at each stream, and at the clocks of the servers that lead them.
+// streams examines each stream, and the clocks of the leading servers.
 func (i *Inspection) streams(ctx context.Context, l *Log, js jetstream.JetStream, use Use) {
 	all, compare := needed(l, use)
 	clocks := map[string]InspectedClock{}
@@ -245,7 +243,7 @@ func (i *Inspection) streams(ctx context.Context, l *Log, js jetstream.JetStream
 				}
 			}
 		}
-		// It answered somewhere between the two moments.
+		// The server read its clock at some moment between the two.
 		c := InspectedClock{Server: s.Leader, Doubt: answered.Sub(asked) / 2}
 		c.Ahead = info.TimeStamp.Sub(asked.Add(c.Doubt))
 		if known, has := clocks[c.Server]; !info.TimeStamp.IsZero() && (!has || c.Doubt < known.Doubt) {

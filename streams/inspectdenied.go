@@ -13,28 +13,27 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// Denial is something that gateways do and NATS does not let these credentials do.
+// Denial is a permission that gateways need and these credentials lack.
 type Denial struct {
-	// Publish is false for subscribing. Grant is the subject as it is to be granted, and For
-	// what it is needed for.
+	// Publish is false for a subscription. Grant is the subject to permit, and For what it is needed for.
 	Publish bool
 	Grant   string
 	For     string
 }
 
-// notThere is a name that no stream has: whatever is asked of it changes nothing.
+// notThere is a name that no stream has, so requests that name it change nothing.
 const notThere = "SLUICE_DOCTOR_NOWHERE"
 
-// probe tries whether something is allowed. What is published names a stream that is not
-// there, which JetStream refuses before it stores anything, or is no request that it can read.
+// probe tests a permission. A published message expects a stream that does not exist, so JetStream refuses it before it stores
+// anything, or it is not a valid request.
 type probe struct {
 	publish           bool
 	grant, try, needs string
 	body              string
-	expects           bool // publishes where a stream listens
+	expects           bool // the subject belongs to a stream
 }
 
-// probes are what gateways do, in the order of the table of permissions.
+// probes returns a probe for each permission, in the order of the table of permissions in the documentation.
 func probes(l *Log, use Use) (all []probe) {
 	prefix, api := l.opt.Prefix, "$JS.API."
 	if l.opt.Domain != "" {
@@ -90,7 +89,7 @@ func probes(l *Log, use Use) (all []probe) {
 	return all
 }
 
-// inbox precedes the subjects of answers.
+// inbox returns the prefix of reply subjects.
 func inbox(l *Log) string {
 	if l.opt.InboxPrefix != "" {
 		return l.opt.InboxPrefix
@@ -98,8 +97,7 @@ func inbox(l *Log) string {
 	return strings.TrimSuffix(nats.InboxPrefix, ".")
 }
 
-// deniedTo tries everything that gateways do, one after the other, so that it is known what an
-// error is about.
+// deniedTo tests all permissions one after the other, so that each error can be attributed.
 func deniedTo(ctx context.Context, l *Log, c *nats.Conn, use Use) (out []Denial) {
 	for _, p := range probes(l, use) {
 		if ctx.Err() != nil || c.IsClosed() {
@@ -113,7 +111,7 @@ func deniedTo(ctx context.Context, l *Log, c *nats.Conn, use Use) (out []Denial)
 	return out
 }
 
-// flushPatience is how long a server may take to answer.
+// flushPatience is the timeout for an answer of the server.
 const flushPatience = 5 * time.Second
 
 func (p probe) denied(c *nats.Conn) bool {
@@ -134,7 +132,7 @@ func (p probe) denied(c *nats.Conn) bool {
 		}
 		defer func() { _ = sub.Unsubscribe() }()
 	}
-	// The refusal comes before the answer to the ping.
+	// A refusal arrives before the answer to the ping.
 	if c.FlushTimeout(flushPatience) != nil {
 		return false
 	}

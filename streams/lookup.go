@@ -6,8 +6,7 @@ import (
 	"github.com/sluicehq/sluice/broker/follow"
 )
 
-// lookUp finds out where the log has a live message whose place cannot be seen, by
-// asking the leader how far the channel goes. It is to be repaired up to there.
+// lookUp handles a live message whose place cannot be read. It asks the leader where the channel ends, and repairs up to there.
 func (f *follower) lookUp(ctx context.Context) (func() follow.Found, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptStart)
 	defer cancel()
@@ -24,15 +23,14 @@ func (f *follower) lookUp(ctx context.Context) (func() follow.Found, error) {
 			f.target = newest.offset
 			return follow.Turned
 		}
-		// It was delivered already, or has gone.
+		// The message was delivered already, or was removed.
 		f.Resume()
 		return follow.Complete
 	}, nil
 }
 
-// unknown leaves out the held messages of unknown place that were delivered: what came
-// before one that continues from what was delivered. Of several in a row one is enough to
-// ask for all.
+// unknown filters held messages. It drops messages of unknown place that must have been delivered already, because a later one
+// continues from the last delivered message. Of several unknown ones in a row it keeps one, which is enough to ask for all.
 func unknown(held []arrival, delivered uint64) []arrival {
 	covered := len(held) - 1
 	for covered >= 0 && (held[covered].unseen || held[covered].prev > delivered) {

@@ -7,33 +7,31 @@ import (
 	"github.com/sluicehq/sluice/broker/name"
 )
 
-// Names of the log on the wire of NATS. `ch` subjects are published to and
-// captured by the app's stream, `rt` subjects are written by the server alone.
+// Names of the log in NATS. Publishers write to `ch` subjects, which the stream of the app captures. Only the server writes to
+// `rt` subjects.
 const (
 	publishRoot = "ch."
 	liveRoot    = "rt."
 	streamRoot  = "CH_"
 )
 
-// Names of the log in which gateways tell each other what to do. Who may publish to apps
-// has no part in them.
+// Names of the log of orders between gateways. Publishers of apps have no permissions for them.
 const (
 	ordersRoot     = "gw."
 	liveOrdersRoot = "rtgw."
 	ordersStream   = "GATEWAYS"
 )
 
-// SubjectOf is the subject that publishes to a channel.
+// SubjectOf returns the subject for publishing to a channel.
 func SubjectOf(app, channel string) string { return publishSubject("", app, channel) }
 
-// LiveSubjectOf is the subject on which the server gives out what it stored.
+// LiveSubjectOf returns the subject on which the server republishes stored events of a channel.
 func LiveSubjectOf(app, channel string) string { return liveSubject("", app, channel) }
 
-// StreamOf is the name of an app's stream.
+// StreamOf returns the name of the stream of an app.
 func StreamOf(app string) string { return streamName("", app) }
 
-// rootsOf precede the token of a channel of an app where it is published to, and where the
-// server gives out what it stored.
+// rootsOf returns the prefixes, up to the token of the channel, of the subjects for publishing and of the live subjects.
 func rootsOf(prefix, app string) (publish, live string) {
 	if app == broker.GatewaysApp {
 		return prefix + ordersRoot, prefix + liveOrdersRoot

@@ -5,12 +5,10 @@ import (
 	"sync"
 )
 
-// idLetters is the length of an id that is made by chance, of which each letter is worth five
-// bits.
+// idLetters is the length of a random id. Each letter has five bits.
 const idLetters = 26
 
-// chance is random bytes that nobody has used yet. Asking for many at a time is several times as
-// quick as for those of one id.
+// chance is a buffer of unused random bytes. Reading many at a time is several times faster than reading those of one id.
 type chance struct {
 	bytes [32 * idLetters]byte
 	used  int
@@ -18,7 +16,7 @@ type chance struct {
 
 var chances = sync.Pool{New: func() any { return &chance{used: 32 * idLetters} }}
 
-// randomID is an id that nobody guesses, in the form of [rand.Text].
+// randomID returns an unguessable id in the form of [rand.Text].
 func randomID() string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 	c := chances.Get().(*chance)

@@ -10,19 +10,18 @@ type upkeep struct {
 	mended, restored, misplaced, unnamed atomic.Uint64
 }
 
-// Upkeep are totals since the log was opened of what people do to its streams.
+// Upkeep counts what was found and mended in the streams since the log was opened.
 type Upkeep struct {
-	// Mended is how often settings of a stream were put back. Restored events had been
-	// acknowledged and not been stored where they belong, and were stored again; Misplaced
-	// ones may be lost by that. Unnamed events came to the log under what is no channel.
+	// Mended counts settings of streams that were put back. Restored counts acknowledged events that were misplaced and
+	// stored again, and Misplaced those that may be lost. Unnamed counts events under subjects that are no channels.
 	Mended, Restored, Misplaced, Unnamed uint64
 }
 
-// Upkeep may be called at any time from any goroutine.
+// Upkeep returns the present counts. Safe for concurrent use.
 func (l *Log) Upkeep() Upkeep {
 	c := &l.upkeep
 	return Upkeep{c.mended.Load(), c.restored.Load(), c.misplaced.Load(), c.unnamed.Load()}
 }
 
-// Stats may be called at any time from any goroutine.
+// Stats returns the present counts. Safe for concurrent use.
 func (l *Log) Stats() follow.Stats { return l.follow.Stats(l.queues.Len()) }

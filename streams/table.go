@@ -17,24 +17,22 @@ import (
 )
 
 const (
-	// tableShards is the number of goroutines that tell watchers of writes.
+	// tableShards is the number of goroutines that notify watchers.
 	tableShards = 4
-	// tableQueue bounds the writes that wait for one of them; what does not fit is
-	// reported as lost.
+	// tableQueue bounds the writes that wait for one of them. Writes that do not fit are reported as lost.
 	tableQueue = 16384
-	// tableAudit is how many watchers are told at a time that they may have
-	// missed something, when nothing else says so.
+	// tableAudit is the number of watchers that each audit asks to compare, in case a write was lost unnoticed.
 	tableAudit = 64
 	// tableValue is the largest value in bytes.
 	tableValue = 64 << 10
 )
 
-// Table is a [kv.Table] in a JetStream bucket that repeats its writes on core
-// subjects. It costs the server no consumer however many watch. It ends with the log.
+// Table is a [kv.Table] in a JetStream bucket that republishes its writes on core subjects. So watchers need no consumers on the
+// server. It is closed with the log.
 type Table struct {
 	log    *Log
 	stream string
-	// root precedes keys where they are written, live where they are repeated.
+	// root is the prefix of the subjects for writes, and live that of the republished writes.
 	root, live string
 	shards     []*tableShard
 	next       uint64
@@ -42,7 +40,7 @@ type Table struct {
 	storing    outcome
 }
 
-// tableShard tells a part of the watchers.
+// tableShard notifies a part of the watchers.
 type tableShard struct {
 	in    chan *nats.Msg
 	queue *follow.Queue[tableWrite]
@@ -68,9 +66,8 @@ type tableWatch struct {
 
 var _ kv.Table = (*Table)(nil)
 
-// OpenTable opens the table of cluster state: presence, counts, leases, claims. Like
-// the live subjects, the one on which it repeats writes must be writable by the server
-// alone.
+// OpenTable opens the table of the cluster state: presence, counts, leases and claims. Only the server may be permitted to publish
+// to the subject on which its writes are republished, as to live subjects.
 func (l *Log) OpenTable(ctx context.Context) (*Table, error) {
 	o := l.opt.tableBucket()
 	t := &Table{log: l, stream: "KV_" + o.Name, root: "$KV." + o.Name + ".", live: l.opt.Prefix + "rtkv."}
@@ -95,8 +92,7 @@ func (l *Log) OpenTable(ctx context.Context) (*Table, error) {
 	return t, nil
 }
 
-// TableSubject is the subject on which keys of the table are written, with the prefix of the options
-// and without a domain.
+// TableSubject returns the subject for writes to keys of the table, with the prefix of the options and without a domain.
 func TableSubject(prefix, keys string) string {
 	o := Options{Prefix: prefix}
 	return "$KV." + o.bucketPrefix() + "cluster." + keys
@@ -141,7 +137,7 @@ func (t *Table) write(ctx context.Context, key string, value []byte, ttl time.Du
 	case errors.Is(ctx.Err(), context.Canceled):
 		return 0, fmt.Errorf("put %s: %w", key, ctx.Err())
 	}
-	// Every gateway renews its lease, so this is noticed without any load.
+	// Every gateway renews its lease, so a failure is noticed even without other writes.
 	t.storing.note(t.log, err)
 	if ctx.Err() != nil {
 		return 0, fmt.Errorf("put %s: %w", key, ctx.Err())
@@ -171,7 +167,7 @@ func (t *Table) Read(ctx context.Context, key string) (kv.Entry, error) {
 	return kv.Entry{Value: m.data, Revision: m.offset, Time: m.time}, nil
 }
 
-// listPage is the number of records read at a time. They are small.
+// listPage is the number of records of one reading. Records are small.
 const listPage = 256
 
 // List implements [kv.Table].
@@ -192,10 +188,9 @@ func (t *Table) List(ctx context.Context, pattern string) ([]kv.Record, error) {
 	return out, nil
 }
 
-// Walk implements [kv.Table]. It walks the table in the order of revisions: a record
-// that is written meanwhile moves on to the end and is found there. Each page may come from
-// another replica, and one that is behind does not have what was written last, or has moved
-// on. So the leader says where the end is.
+// Walk implements [kv.Table]. It reads the table in the order of revisions. A record that is written meanwhile moves to the end and
+// is found there. Each page may come from another replica. One that is behind lacks the last writes, among them records that
+// have moved to the end. So the leader determines where the end is.
 func (t *Table) Walk(ctx context.Context, pattern string, piece func([]kv.Record)) error {
 	if !kv.ValidPattern(pattern) {
 		return fmt.Errorf("list %.80q: %w", pattern, kv.ErrInvalidKey)
@@ -226,9 +221,8 @@ func (t *Table) Walk(ctx context.Context, pattern string, piece func([]kv.Record
 	return nil
 }
 
-// listPage reads what matches from a revision on, and says whether more may follow. If a
-// replica says that it was all, the leader is asked; end is what it had when it was asked
-// first, 0 before that.
+// listPage reads matching records from a revision on, and reports whether more may follow. If a replica says that there are no
+// more, the leader is asked. end is the last revision of the leader when it was first asked, 0 before that.
 func (t *Table) listPage(ctx context.Context, pattern string, from uint64, end *uint64) (page []stored, more bool, err error) {
 	page, err = t.log.reader.fetch(ctx, t.stream, getRequest{Seq: from, NextFor: pattern, Batch: listPage})
 	if err != nil {
@@ -265,7 +259,7 @@ func (t *Table) Purge(ctx context.Context, pattern string, through uint64) error
 	}
 	stream, err := t.log.js.Stream(ctx, t.stream)
 	if err == nil {
-		// The server removes what lies below the named sequence.
+		// The server removes messages below the given sequence.
 		err = stream.Purge(ctx, jetstream.WithPurgeSubject("$KV."+t.stream[len("KV_"):]+"."+pattern), jetstream.WithPurgeSequence(through+1))
 	}
 	switch {

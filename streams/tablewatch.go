@@ -22,7 +22,7 @@ func (t *Table) Watch(pattern string, w kv.Watcher) (stop func(), err error) {
 	t.mu.Unlock()
 	watch := &tableWatch{w: w, stream: t.stream}
 	crowded := t.log.feed.crowded.Load()
-	// What comes before its watch is known is older than what is read next.
+	// Writes that arrive before the watch is registered are older than what the caller reads next, and are ignored.
 	var last *nats.Subscription
 	sub, err := t.log.feed.stand(t.live+pattern, s.in, func(now, before *nats.Subscription) {
 		s.mu.Lock()
@@ -43,8 +43,8 @@ func (t *Table) Watch(pattern string, w kv.Watcher) (stop func(), err error) {
 		watch.stopped = true
 		watch.mu.Unlock()
 	}
-	// Reading goes over another connection. Without this a write could come after
-	// what is read next and before the server knows of the subscription.
+	// Reads use another connection. Without waiting here, a write could be stored after the next read and before the server
+	// knows the subscription.
 	ctx, cancel := context.WithTimeout(t.log.ctx, watchTimeout)
 	defer cancel()
 	if err := t.log.feed.settle(ctx, crowded); err != nil {
@@ -54,10 +54,10 @@ func (t *Table) Watch(pattern string, w kv.Watcher) (stop func(), err error) {
 	return stop, nil
 }
 
-// watchTimeout bounds how long the server may take to answer for a subscription.
+// watchTimeout is how long the server may take to accept a subscription.
 const watchTimeout = 5 * time.Second
 
-// take puts writes into the queue until the log is closed. It must not wait for watchers.
+// take moves writes into the queue until the log is closed. It must not wait for watchers.
 func (s *tableShard) take(l *Log) {
 	for {
 		select {
@@ -75,19 +75,19 @@ func (s *tableShard) take(l *Log) {
 	}
 }
 
-// run tells the watchers until ctx ends.
+// run notifies the watchers until ctx ends.
 func (s *tableShard) run(ctx context.Context) {
 	for w := range s.queue.All(ctx.Done()) {
 		w.watch.receive(w.msg)
 	}
 }
 
-// receive hands on a write that the server repeated.
+// receive notifies the watcher of a republished write.
 func (w *tableWatch) receive(m *nats.Msg) {
 	p, err := placeOf(m, w.stream, "")
 	switch {
 	case errors.Is(err, errPlaceless):
-		return // nobody but the server may write here
+		return // not published by the server
 	case err != nil:
 		w.lost()
 		return
@@ -117,7 +117,7 @@ func (w *tableWatch) lost() {
 	}
 }
 
-// watching returns everybody who watches.
+// watching returns all watches.
 func (t *Table) watching() []*tableWatch {
 	var all []*tableWatch
 	for _, s := range t.shards {
@@ -137,8 +137,7 @@ func (t *Table) lost() {
 	}
 }
 
-// audit finds the last write before a silence if it was lost. It reads a few channels at a
-// time, and all of them in turn.
+// audit makes watchers compare, a few at a time and all of them in rotation. So a lost last write before a silence is found.
 func (t *Table) audit() {
 	var turns kv.Turns[*tableWatch]
 	turns.Every(t.log.ctx, t.log.opt.AuditInterval, tableAudit, t.watching, (*tableWatch).lost)

@@ -14,32 +14,32 @@ import (
 )
 
 const (
-	// unnamedMost is the number of subjects of a stream up to which they are looked
-	// through. The server makes a list of them all.
+	// unnamedMost is the largest number of subjects of a stream for which they are examined, because the server lists all
+	// of them.
 	unnamedMost = 10_000
-	// unnamedPause lies between two looks.
+	// unnamedPause is the least time between two examinations.
 	unnamedPause = 5 * time.Second
 )
 
-// unnamed are the subjects of an app's stream that are no channels. Whoever publishes
-// to NATS directly gets an acknowledgement for any subject below the app's, and nobody is
-// ever given what is stored there. Its fields are of the goroutine that watches the stream.
+// unnamed counts events under subjects of an app's stream that are no channels. A publisher that uses NATS directly gets an
+// acknowledgement for any subject of the app, but events under such subjects are never delivered. The fields belong to the
+// goroutine that supervises the app.
 type unnamed struct {
 	looked time.Time
-	// subjects and last are of the stream when it was looked through.
+	// subjects and last are the state of the stream at the last examination.
 	subjects, last uint64
-	// events by subject that were counted.
+	// events has the counted events by subject.
 	events map[string]uint64
 }
 
-// due says whether to look through a stream.
+// due reports whether to examine the subjects.
 func (u *unnamed) due(info *jetstream.StreamInfo, now time.Time) bool {
 	s := &info.State
 	changed := s.NumSubjects != u.subjects || len(u.events) > 0 && s.LastSeq != u.last
 	return changed && s.NumSubjects <= unnamedMost && now.Sub(u.looked) >= unnamedPause
 }
 
-// countUnnamed counts what came to an app's stream under names that are no channels.
+// countUnnamed counts new events under subjects that are no channels.
 func (l *Log) countUnnamed(a *appLog) error {
 	now, info := time.Now(), a.info.Load()
 	if info == nil || a.opt.ID == broker.GatewaysApp || !a.unnamed.due(info, now) {
@@ -69,7 +69,7 @@ func (l *Log) countUnnamed(a *appLog) error {
 	return nil
 }
 
-// notAChannel says why what follows the app in a subject is no channel, nil if it is one.
+// notAChannel returns why the token after the app in a subject is not a channel, nil if it is one.
 func (l *Log) notAChannel(a *appLog, token string) error {
 	if strings.Contains(token, ".") {
 		return errors.New("a channel is one token, in which a dot is =2E; sluice subject prints the subject of a channel")
