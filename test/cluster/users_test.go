@@ -217,6 +217,7 @@ func testWatchlistAnew(t *testing.T, c *cluster, a *app.App) {
 	other.signIn(`{"id":"other","watchlist":["anew-new"]}`)
 	other.await("pusher_internal:watchlist_events", "")
 	p.signIn(`{"id":"anew","watchlist":null}`)
+	p.usable() // the watchlist is replaced after signin_success was sent
 	last.close()
 	other.awaitN("pusher_internal:watchlist_events", "", 2)
 	p.usable()
