@@ -7,8 +7,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// A log whose clock is an hour ahead tells its own time, also after somebody has set the
-// clock of this machine and until it is asked again.
+// TestClockTellsTheTimeOfTheLog: for a log whose clock is an hour ahead the log's time is returned, also
+// after this machine's clock was set, and until the log is asked again.
 func TestClockTellsTheTimeOfTheLog(t *testing.T) {
 	var c broker.Clock
 	here := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)

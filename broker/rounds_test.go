@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// got is what somebody who asked was answered.
+// got is the answer that a caller got.
 type got struct {
 	round int
 	err   error
 }
 
-// asker asks for rounds that answer their number when they are let go on.
+// asker calls Do with rounds that return their number once goOn lets them.
 type asker struct {
 	rounds  Rounds[string, int]
 	begun   atomic.Int32
@@ -46,8 +46,8 @@ func (a *asker) ask(ctx context.Context) {
 	synctest.Wait()
 }
 
-// TestTrust02WhoAsksMeanwhileSharesTheNextRound: what is under way may have looked already at what somebody
-// asks about, so nobody shares a round that was begun before he asked.
+// TestTrust02WhoAsksMeanwhileSharesTheNextRound: a running round may already have read what a new caller asks
+// about, so no caller shares a round that began before its call.
 func TestTrust02WhoAsksMeanwhileSharesTheNextRound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAsker()
@@ -90,19 +90,19 @@ func TestTrust02WhatNobodyWaitsForEnds(t *testing.T) {
 		a.ask(first)
 		a.ask(second)
 		a.ask(third)
-		// Of the next round one leaves, the other waits on.
+		// Of the two callers of the next round one leaves, the other goes on waiting.
 		<-second.Done()
 		synctest.Wait()
 		if answer := <-a.answers; !errors.Is(answer.err, context.DeadlineExceeded) {
 			t.Errorf("whose time is over got %v", answer)
 		}
-		// Nobody waits for the first one any more, so the next one begins.
+		// No caller waits for the first round any more, so the next one begins.
 		leaveFirst()
 		synctest.Wait()
 		if answer := <-a.answers; !errors.Is(answer.err, context.Canceled) || a.ended.Load() != 1 || a.begun.Load() != 2 {
 			t.Errorf("who left got %v; %d of %d rounds were ended", answer, a.ended.Load(), a.begun.Load())
 		}
-		// Whoever does a round stays with it for others who want it.
+		// The caller that runs a round stays with it for the others that wait for it.
 		fourth, leaveFourth := context.WithCancel(t.Context())
 		a.ask(fourth)
 		a.ask(t.Context())
@@ -121,7 +121,7 @@ func TestTrust02WhatNobodyWaitsForEnds(t *testing.T) {
 		if n := a.rounds.Waiting(); n != 0 || a.begun.Load() != 3 {
 			t.Errorf("%d wait after %d rounds", n, a.begun.Load())
 		}
-		// Who comes too late has nothing begun, and rounds that nobody did are forgotten.
+		// A call with an ended context begins no round, and rounds that were never run are forgotten.
 		late, cancel := context.WithCancel(t.Context())
 		cancel()
 		if _, err := a.rounds.Do(late, "key", nil); !errors.Is(err, context.Canceled) || len(a.rounds.of) != 0 {
@@ -130,7 +130,8 @@ func TestTrust02WhatNobodyWaitsForEnds(t *testing.T) {
 	})
 }
 
-// TestARoundThatPanicsHoldsNobody: the panic is whose who did it, and the others learn that nothing was done.
+// TestARoundThatPanicsHoldsNobody: the panic goes to the caller that ran the round, and the other callers get
+// an error.
 func TestARoundThatPanicsHoldsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var rounds Rounds[string, int]

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestTrust07AShareIsNobodysAlone: what waits for a stream that does not answer leaves others
-// their part at once, and after a second all of it.
+// TestTrust07AShareIsNobodysAlone: calls that hang on a dead stream leave others their part at once, and
+// after a second all of it.
 func TestTrust07AShareIsNobodysAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewShare(8)
@@ -42,7 +42,7 @@ func TestTrust07AShareIsNobodysAlone(t *testing.T) {
 			t.Fatalf("another key waited %v: %v", time.Since(began), err)
 		}
 		done()
-		// Only the dead wait now, and have no more than their part.
+		// Only the dead key's calls wait now, and they hold no more than their part.
 		for range 100 {
 			done, err := s.Take(t.Context(), "alive")
 			if err != nil {
@@ -64,8 +64,7 @@ func TestTrust07AShareIsNobodysAlone(t *testing.T) {
 	})
 }
 
-// TestTrust07KeysOfAShareTakeTurns: one that wants much does not make another wait for all
-// of it.
+// TestTrust07KeysOfAShareTakeTurns: a key with many calls does not make another key wait for all of them.
 func TestTrust07KeysOfAShareTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewShare(1)

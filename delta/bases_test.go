@@ -11,8 +11,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// plainBases is the store as its description reads: a list of keys in the order
-// of their last publication, each with a list of publications.
+// plainBases is a naive model of the store: a list of keys in the order of their last publication, each with
+// a list of publications.
 type plainBases struct {
 	l    delta.Limits
 	keys []plainKey
@@ -145,7 +145,7 @@ func TestTheLeastRecentlyPublishedKeyIsForgotten(t *testing.T) {
 	if _, ok := b.Get("a", now); !ok {
 		t.Fatal("a is gone too early")
 	}
-	// Asking for a did not make it younger than b; publishing does.
+	// Get did not make a younger than b; Put does.
 	b.Put("a", 3, now, "a3", 1)
 	b.Put("c", 4, now, "c4", 1)
 	got := map[string]string{}

@@ -6,8 +6,8 @@ import (
 	"github.com/sluicehq/sluice/delta"
 )
 
-// A frame that changed a little becomes a short difference, and whoever has the frame before
-// makes the new one of it again.
+// A frame with small changes becomes a short delta. A receiver with the previous frame rebuilds the new frame
+// from it.
 func Example() {
 	base := []byte(`{"symbol":"AAPL","exchange":"NASDAQ","currency":"USD","price":191.20}`)
 	next := []byte(`{"symbol":"AAPL","exchange":"NASDAQ","currency":"USD","price":191.25}`)
@@ -33,7 +33,7 @@ func ExampleEncoder_AppendVCDIFF() {
 	got, err := delta.ApplyVCDIFF(nil, base, d, 1<<20)
 	fmt.Printf("%s, %v\n", got, err)
 
-	// The last argument bounds what a decoder makes of what a stranger sends.
+	// The last argument bounds the output of a decoder for input that is not trusted.
 	_, err = delta.ApplyVCDIFF(nil, base, d, 10)
 	fmt.Println(err)
 	// Output:
@@ -41,7 +41,7 @@ func ExampleEncoder_AppendVCDIFF() {
 	// delta target too large: 43 more bytes, limit 10
 }
 
-// The conflation value of a publication says which others it is compared with.
+// The conflation value of a publication selects the publications that it is compared with.
 func ExamplePath() {
 	p, err := delta.ParsePath("data.symbol")
 	if err != nil {

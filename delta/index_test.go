@@ -6,8 +6,9 @@ import (
 	"testing"
 )
 
-// A text that is put together of pieces from two far places in turn has the search go back and forth between
-// them. It must not index both places anew with every piece: that took fifteen times as long as other texts.
+// TestAPublisherCannotMakeTheSearchIndexForever: a text made of alternating pieces from two distant places
+// makes the search go back and forth between them. It must not index both places anew with every piece.
+// Before, that took fifteen times as long as other texts.
 func TestAPublisherCannotMakeTheSearchIndexForever(t *testing.T) {
 	seed := rand.Uint64()
 	chance := rand.New(rand.NewPCG(seed, 0))

@@ -21,7 +21,7 @@ func TestSaltTellsTriplesApart(t *testing.T) {
 	}
 }
 
-// A salt is part of what gateways of different versions must agree on.
+// TestSaltStaysWhatItIs: gateways of different versions must compute the same salt.
 func TestSaltStaysWhatItIs(t *testing.T) {
 	if got, want := delta.Salt("app", "ticker:AAPL", "epoch-1"), uint64(0x2c903b057cbf8d07); got != want {
 		t.Errorf("the salt is %#x, want %#x", got, want)

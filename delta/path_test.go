@@ -13,7 +13,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// DS-24, DS-25 and DS-26, and the rules of protocol section 3.9.
+// TestPathsFindTheirValue tests DS-24, DS-25 and DS-26, and the rules of protocol section 3.9.
 func TestPathsFindTheirValue(t *testing.T) {
 	k256 := strings.Repeat("k", 256)
 	for _, tt := range []struct{ name, path, data, want string }{
@@ -98,14 +98,14 @@ func TestBadPathsAreRefused(t *testing.T) {
 	}
 }
 
-// naiveMember is a member of an object in the order of the text; maps would keep
-// the last of several.
+// naiveMember is a member of an object. A list of them keeps the order of the text; a map would keep the last
+// of several members with one name.
 type naiveMember struct {
 	name  string
 	value any
 }
 
-// naiveDecode builds []naiveMember, []any, json.Number, string, bool and nil.
+// naiveDecode returns []naiveMember, []any, json.Number, string, bool or nil.
 func naiveDecode(dec *json.Decoder) any {
 	token, err := dec.Token()
 	if err != nil {
@@ -144,7 +144,7 @@ func naiveMemberOf(v any, name string) (any, bool) {
 	return nil, false
 }
 
-// naiveValue is the conflation value with encoding/json.
+// naiveValue computes the conflation value with encoding/json.
 func naiveValue(path string, data []byte) string {
 	if !json.Valid(data) || !utf8.Valid(data) {
 		return ""
@@ -263,7 +263,7 @@ func FuzzPath(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// Lookup promises no value for data that is not JSON, but no panic.
+		// For data that is not JSON, Lookup's value is unspecified, but it must not panic.
 		p.Lookup(data)
 		if bytes.Count(data, []byte("["))+bytes.Count(data, []byte("{")) > 1000 {
 			return

@@ -11,13 +11,13 @@ import (
 	"github.com/sluicehq/sluice/test/workload"
 )
 
-// roundTrip encodes and decodes a pair in both formats, fossil also with
-// another implementation in both directions.
+// roundTrip encodes and decodes a pair in both formats. Fossil is also checked against another implementation
+// in both directions.
 func roundTrip(t *testing.T, e *delta.Encoder, buf, base, target []byte) []byte {
 	t.Helper()
 	for _, c := range codecs {
 		d := c.append(e, buf[:0], base, target)
-		// Overhead is bounded: nothing but a header around an insert.
+		// The overhead is bounded: at worst a header and one insert.
 		if len(d) > len(target)+32 {
 			t.Fatalf("%s: delta of %d bytes for a target of %d", c.name, len(d), len(target))
 		}
@@ -41,7 +41,7 @@ func roundTrip(t *testing.T, e *delta.Encoder, buf, base, target []byte) []byte 
 	return buf
 }
 
-// checkProfile is CO-05 and CO-06: header, indicators and exactly one window.
+// checkProfile checks CO-05 and CO-06: header, indicators and exactly one window.
 func checkProfile(t *testing.T, d []byte) {
 	t.Helper()
 	if len(d) < 6 || string(d[:5]) != "\xd6\xc3\xc4\x00\x00" {
@@ -149,8 +149,8 @@ func TestCO10_LettersCutByCopiesAreRebuilt(t *testing.T) {
 	}
 }
 
-// An index marks its places with numbers that grow from base to base. This test
-// makes them pass 2^32, where they must start again.
+// TestAnEncoderOutlivesItsNumbers: an index marks its places with numbers that grow from base to base. Here
+// they pass 2^32, where they must start again.
 func TestAnEncoderOutlivesItsNumbers(t *testing.T) {
 	if raceEnabled || testing.Short() {
 		t.Skip("indexes four gigabytes")

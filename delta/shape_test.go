@@ -73,8 +73,8 @@ func TestShapes(t *testing.T) {
 	}
 }
 
-// naiveShape is the description with encoding/json, which takes any bytes in
-// strings and has a limit of 10,000 levels.
+// naiveShape computes the shape with encoding/json, which accepts any bytes in strings and has a limit of
+// 10,000 levels.
 func naiveShape(data []byte) delta.Shape {
 	if len(data) == 0 {
 		return delta.Empty
@@ -107,7 +107,8 @@ func FuzzShapeOf(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { checkShape(t, data) })
 }
 
-// Random damage of real messages reaches more than random bytes do.
+// TestShapesOfDamagedMessagesAgreeWithTheirTwin: random damage of real messages reaches more code than random
+// bytes do.
 func TestShapesOfDamagedMessagesAgreeWithTheirTwin(t *testing.T) {
 	var seeds [][]byte
 	for _, s := range workload.All() {

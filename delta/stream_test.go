@@ -12,7 +12,7 @@ import (
 
 type pair struct{ base, target []byte }
 
-// pairsOf returns n messages of a stream with the previous one of their key.
+// pairsOf returns n messages of a stream, each with the previous message of its key.
 func pairsOf(s *workload.Stream, n int) []pair {
 	last := map[string][]byte{}
 	all := make([]pair, 0, n)
@@ -66,10 +66,9 @@ func TestDeltasOfStreamsAreSmallerThanThoseOfTheReference(t *testing.T) {
 	}
 }
 
-// BenchmarkEncode reports, besides the time of both formats, what the reference
-// implementation takes for the same pairs in the same run, alternating every few
-// hundred pairs: x_fdelta is the median of the ratios, so that a machine that
-// slows down for a while does not count.
+// BenchmarkEncode reports the time of both formats, and the time of the reference implementation for the same
+// pairs in the same run, alternating every few hundred pairs: x_fdelta is the median of the ratios, so that a
+// machine that slows down for a while does not count.
 func BenchmarkEncode(b *testing.B) {
 	for _, s := range workload.All() {
 		all := pairsOf(s, 256)

@@ -24,7 +24,7 @@ var codecs = []codec{
 	{"vcdiff", (*delta.Encoder).AppendVCDIFF, delta.ApplyVCDIFF},
 }
 
-// The test vectors of protocol section 3.18.
+// vectors holds the test vectors of protocol section 3.18.
 var vectors = []struct{ name, base, target, fossil, vcdiff string }{
 	{
 		"vector 1",
@@ -174,7 +174,8 @@ func TestMalformedVCDIFFDeltasAreRefused(t *testing.T) {
 	}
 }
 
-// What writes more than it announces is refused before it does, not after: a few bytes could stand for gigabytes.
+// TestDeltasThatGrowAreRefusedInTime: a delta that writes more than it announces is refused before it does
+// so, not after: a few bytes could stand for gigabytes.
 func TestDeltasThatGrowAreRefusedInTime(t *testing.T) {
 	const header, huge = "\xd6\xc3\xc4\x00\x00", "\xa0\x80\x80\x00" // 2^26
 	base := make([]byte, 1<<16)

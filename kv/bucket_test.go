@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 
 const patience = 3 * time.Minute
 
-// startServer runs a NATS server in the process, on a directory.
+// startServer runs a NATS server in this process, with its store in dir.
 func startServer(t *testing.T, dir string) (stop func(), nc *nats.Conn, js jetstream.JetStream) {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{
@@ -259,7 +259,7 @@ func TestStore(t *testing.T) {
 		for round := range 10 {
 			key := fmt.Sprint("race-", round)
 			if round%2 == 1 {
-				// The library takes another way where a marker is left.
+				// The library handles a key with a delete marker in another way.
 				if err := b.Delete(ctx, key, 0); err != nil {
 					t.Fatal(err)
 				}
@@ -323,7 +323,8 @@ func TestWritesAreRepublished(t *testing.T) {
 	}
 }
 
-// A gateway follows a key for each of its channels.
+// TestManyFollowersShareAGoroutine: a gateway follows a key for each of its channels, so followers must not
+// have a goroutine each.
 func TestManyFollowersShareAGoroutine(t *testing.T) {
 	_, _, js := startServer(t, t.TempDir())
 	b := openBucket(t, js, kv.BucketOptions{Name: "followed", Republish: "rtmany.>"})
@@ -360,7 +361,7 @@ func TestManyFollowersShareAGoroutine(t *testing.T) {
 		stop()
 		stop()
 	}
-	// Who follows after nobody did is told as well.
+	// A follower that begins after all others have stopped gets values as well.
 	stop, err := b.Follow("k0", func(kv.Entry) { seen <- "k0" })
 	if err != nil {
 		t.Fatal(err)
@@ -411,7 +412,7 @@ func TestFollowersSeeWrites(t *testing.T) {
 			t.Fatal("the write was not seen")
 		}
 	}
-	// Deleting is no write of a value.
+	// A delete is not delivered as a value.
 	if err := b.Delete(t.Context(), "app.ch", rev); err != nil {
 		t.Fatal(err)
 	}
@@ -464,7 +465,7 @@ func TestStoreThatIsGoneIsUnavailable(t *testing.T) {
 		t.Fatal(err)
 	}
 	errs := calls(t.Context())
-	delete(errs, "OpenBucket") // which makes it anew
+	delete(errs, "OpenBucket") // which makes the bucket anew
 	for call, err := range errs {
 		want(t, call+" of a bucket that was removed", err, kv.ErrUnavailable)
 	}

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestWhatHasExpiredTakesNoRoom: keys that are written once and never asked for again are gone some time after
-// they have expired, beside others that stay.
+// TestWhatHasExpiredTakesNoRoom: keys that are written once and never read again are removed some time after
+// they have expired, while others stay.
 func TestWhatHasExpiredTakesNoRoom(t *testing.T) {
 	now := time.Unix(0, 0)
 	table := NewMemoryTable(func() time.Time { return now })
@@ -24,7 +24,7 @@ func TestWhatHasExpiredTakesNoRoom(t *testing.T) {
 		put(fmt.Sprint("goes.", i), time.Second)
 		now = now.Add(10 * time.Millisecond)
 	}
-	// 200 are alive.
+	// 200 records are alive.
 	if n := len(table.records); n > 1000 {
 		t.Errorf("%d records are kept, of which 200 count", n)
 	}

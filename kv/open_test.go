@@ -100,8 +100,8 @@ func TestBucketOptionsOutOfRangeAreNamed(t *testing.T) {
 	}
 }
 
-// slowToKnow says for a while that a stream is not there which was just made, as a server of a
-// cluster does that has not learned of it yet.
+// slowToKnow claims for a while that a newly made stream does not exist, like a server of a cluster that has
+// not learned of it yet.
 type slowToKnow struct {
 	jetstream.JetStream
 	asked int
@@ -114,8 +114,8 @@ func (s *slowToKnow) Stream(ctx context.Context, name string) (jetstream.Stream,
 	return s.JetStream.Stream(ctx, name)
 }
 
-// TestRun10ABucketThatNotAllServersKnowYet was seen when three gateways started at once on a cluster
-// that was new: two of them ended.
+// TestRun10ABucketThatNotAllServersKnowYet: this happened when three gateways started at once on a new
+// cluster. Before, two of them ended.
 func TestRun10ABucketThatNotAllServersKnowYet(t *testing.T) {
 	_, _, js := startServer(t, t.TempDir())
 	if _, err := kv.OpenBucket(t.Context(), &slowToKnow{JetStream: js}, kv.BucketOptions{Name: "b"}); err != nil {
@@ -127,7 +127,7 @@ func TestRun10ABucketThatNotAllServersKnowYet(t *testing.T) {
 	unknown(t, err)
 }
 
-// unknown is an error that may be over soon, and not that there is no stream, which would be for good.
+// unknown checks for an error that may pass. An error that there is no stream would be permanent.
 func unknown(t *testing.T, err error) {
 	t.Helper()
 	var api *jetstream.APIError
@@ -136,8 +136,8 @@ func unknown(t *testing.T, err error) {
 	}
 }
 
-// TestRun10AStreamThatNotAllServersKnowYet: the same with the stream of an app. One gateway makes it,
-// and the server that is asked by another says that it is there, and that it is not.
+// TestRun10AStreamThatNotAllServersKnowYet: the same with the stream of an app. One gateway creates it, and
+// the server that another gateway asks says both that it exists and that it does not.
 func TestRun10AStreamThatNotAllServersKnowYet(t *testing.T) {
 	_, _, js := startServer(t, t.TempDir())
 	one := jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}, Metadata: map[string]string{"of": "one"}}

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestEveryWatchIsFound: a pattern of any form is found by each key that it matches.
+// TestEveryWatchIsFound: for each key all patterns that match it are found, whatever their form.
 func TestEveryWatchIsFound(t *testing.T) {
 	words := []string{"a", "b", "long"}
 	var keys []string
@@ -52,8 +52,8 @@ func TestEveryWatchIsFound(t *testing.T) {
 	}
 }
 
-// TestAWriteAsksFewWatches: each write of a seat asked the watches of all channels whether it is theirs,
-// and who came to the last of many channels waited for all of them.
+// TestAWriteAsksFewWatches: before, each write of a seat was matched against the watches of all channels, and
+// a subscriber of the last of many channels waited for all of them.
 func TestAWriteAsksFewWatches(t *testing.T) {
 	table := NewMemoryTable(nil)
 	var stops []func()

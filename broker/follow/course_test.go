@@ -10,7 +10,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// told is a sink that writes down what it is told.
+// told is a sink that records what it gets.
 type told struct{ all []string }
 
 func (s *told) Publication(p *broker.Publication) { s.all = append(s.all, fmt.Sprint(p.Offset)) }
@@ -25,13 +25,14 @@ func published(offset uint64) *broker.Publication {
 	return p
 }
 
-// Whatever comes when, each sink is told what lies above the position at the moment, once and in order, from where
-// it was attached until it left; a course never goes back within a life of the log.
+// TestACourseTellsEverySinkTheSame: whatever happens in which order, each sink gets everything above the
+// current position, once and in order, from its attachment until its detachment. A course never goes back
+// within an epoch.
 func TestACourseTellsEverySinkTheSame(t *testing.T) {
 	type sink struct {
 		*told
 		attached *Attachment[int]
-		from     int // How much had been told before it came.
+		from     int // the number of notices sent before it came
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		c := &course[int]{state: following, at: broker.Position{Epoch: "a"}, empty: true}
@@ -83,7 +84,7 @@ func TestACourseTellsEverySinkTheSame(t *testing.T) {
 				if len(sinks) == 0 {
 					continue
 				}
-				// Whoever has left is told nothing more, not even what was to be told before.
+				// A sink that has left gets nothing more, not even notices that were still queued.
 				i := rapid.IntRange(0, len(sinks)-1).Draw(rt, "leaves")
 				s := sinks[i]
 				sinks = slices.Delete(sinks, i, i+1)
@@ -105,14 +106,15 @@ func TestACourseTellsEverySinkTheSame(t *testing.T) {
 				rt.Fatalf("sink %d of %d is told %q, want %q", i, len(sinks), s.all, want[s.from:])
 			}
 		}
-		// Nothing is kept for nobody.
+		// Nothing is queued without a sink.
 		if c.give(published(at.Offset + 1)); len(c.out) != min(len(sinks), 1) {
 			rt.Fatalf("%d notices for %d sinks", len(c.out), len(sinks))
 		}
 	})
 }
 
-// What is held is bounded in number and in bytes. Beyond that all of it goes, and that is said once.
+// TestACourseHoldsSoMuch: held messages are bounded in number and in bytes. Beyond the bound all are dropped,
+// and that is reported once.
 func TestACourseHoldsSoMuch(t *testing.T) {
 	for _, size := range []int{1, 1 << 20} {
 		c := &course[int]{state: repairing}

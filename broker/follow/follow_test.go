@@ -24,8 +24,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// TestRooms02QueueIsBounded: what was taken counts until it is done, and what is too much is refused
-// without waiting.
+// TestRooms02QueueIsBounded: an item that was taken counts until it is done, and an item beyond the bound is
+// refused without waiting.
 func TestRooms02QueueIsBounded(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -64,7 +64,7 @@ func TestRooms02QueueIsBounded(t *testing.T) {
 	}
 }
 
-// TestQueueKeepsOrder: several put, one takes, and each of them finds his own in order.
+// TestQueueKeepsOrder: several goroutines put, one takes, and the items of each come in order.
 func TestQueueKeepsOrder(t *testing.T) {
 	t.Parallel()
 	const each = 1000
@@ -99,8 +99,8 @@ func TestQueueKeepsOrder(t *testing.T) {
 	}
 }
 
-// TestRooms02RetriesTogetherAreOne: a log that cannot be reached was told so thousands of times, and
-// each time a goroutine waited to try again.
+// TestRooms02RetriesTogetherAreOne: before, each of thousands of failures of an unavailable log left a
+// goroutine waiting to try again.
 func TestRooms02RetriesTogetherAreOne(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -126,8 +126,8 @@ func TestRooms02RetriesTogetherAreOne(t *testing.T) {
 	})
 }
 
-// TestRooms02RepairsHaveABound: whatever a repair begins with, no more are under way than may be, and
-// one that waits for a sink does not read.
+// TestRooms02RepairsHaveABound: whatever a repair begins with, the number of running repairs is bounded, and
+// a repair that waits for a sink does not read.
 func TestRooms02RepairsHaveABound(t *testing.T) {
 	t.Parallel()
 	for _, first := range []Do{Read, Inquire} {
@@ -164,7 +164,7 @@ func TestRooms02RepairsHaveABound(t *testing.T) {
 	}
 }
 
-// TestRooms02ClosingWhileAttaching: everybody gets an answer, and nothing is left.
+// TestRooms02ClosingWhileAttaching: every caller gets an answer, and nothing is left.
 func TestRooms02ClosingWhileAttaching(t *testing.T) {
 	t.Parallel()
 	y := newToy(1)
@@ -196,7 +196,7 @@ func TestRooms02ClosingWhileAttaching(t *testing.T) {
 	}
 }
 
-// ordered is a sink that finds out at once whether what it is told is what it should be.
+// ordered is a sink that checks each call at once.
 type ordered struct {
 	mu     sync.Mutex
 	busy   bool
@@ -232,8 +232,8 @@ func (o *ordered) state() (uint64, string) {
 	return o.last, o.failed
 }
 
-// TestRooms02FollowingIsOrdered loses live messages while sinks come and go and audits look in. Each
-// sink is told everything above its position once and in order, by one goroutine at a time.
+// TestRooms02FollowingIsOrdered loses live messages while sinks attach and detach and audits run. Each sink
+// gets everything above its position once and in order, by one goroutine at a time.
 func TestRooms02FollowingIsOrdered(t *testing.T) {
 	fault.Seeds(t, 14, func(t *testing.T, rnd *rand.Rand) {
 		y := newToy(2)
@@ -304,9 +304,8 @@ func TestRooms02FollowingIsOrdered(t *testing.T) {
 	})
 }
 
-// TestRooms07NoLockIsHeldWhileASinkIsTold: a sink that waited for room kept everybody from its
-// channel who wanted to attach, to leave or to look, and the goroutine that tells of a new life
-// of the log.
+// TestRooms07NoLockIsHeldWhileASinkIsTold: before, a sink that waited for room blocked everything else on its
+// channel (attaching, detaching, audits), and the goroutine that announces a new epoch of the log.
 func TestRooms07NoLockIsHeldWhileASinkIsTold(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -351,7 +350,7 @@ func TestRooms07NoLockIsHeldWhileASinkIsTold(t *testing.T) {
 	})
 }
 
-// TestChoosing: those that were not compared for longest have their turn first.
+// TestChoosing: the followers whose last audit is the longest ago are audited first.
 func TestChoosing(t *testing.T) {
 	t.Parallel()
 	var all []*Follower[message]

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// TestWeeks03AnOutageIsOneLineForEachApp: when the log was away for too long, each channel whose
-// repair was given up was a line.
+// TestWeeks03AnOutageIsOneLineForEachApp: before, when the log was unavailable for too long, each channel
+// whose repair was given up had a log line of its own.
 func TestWeeks03AnOutageIsOneLineForEachApp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

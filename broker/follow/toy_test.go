@@ -15,7 +15,7 @@ import (
 // message is a live message of the toy log.
 type message struct{ offset, prev uint64 }
 
-// toy is a log of numbers whose answers wait until the test lets them go.
+// toy is a log of numbers whose answers wait until the test releases them.
 type toy struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -56,7 +56,7 @@ func (y *toy) note(what string) {
 	y.asked = append(y.asked, what)
 }
 
-// newest is the last number that is stored, 0 if none is.
+// newest returns the last stored number, 0 if there is none.
 func (y *toy) newest() uint64 {
 	y.mu.Lock()
 	defer y.mu.Unlock()
@@ -152,7 +152,7 @@ func (l *toyLine) GiveUp() {
 
 var errAway = errors.New("the log is away")
 
-// page answers with what is stored above the position, up to n numbers.
+// page answers with the stored numbers above the position, up to n.
 func page(n int) func(*toyLine) (func() Found, error) {
 	return func(l *toyLine) (func() Found, error) {
 		return func() Found {
@@ -176,7 +176,7 @@ func page(n int) func(*toyLine) (func() Found, error) {
 	}
 }
 
-// recorder notes what it is told, and may be held up.
+// recorder records what it gets, and may be made to block.
 type recorder struct {
 	name string
 	hold chan struct{}

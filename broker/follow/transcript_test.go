@@ -14,7 +14,7 @@ import (
 	"github.com/sluicehq/sluice/test/transcript"
 )
 
-// transcripts runs the transcripts that a pattern finds; do does one line of an input.
+// transcripts runs the transcripts whose files match a pattern; do is called for each line of an input.
 func transcripts(t *testing.T, pattern string, run func(t *testing.T, do func(func(command []string) []string))) {
 	paths, err := filepath.Glob(filepath.Join("testdata", pattern))
 	if err != nil || len(paths) == 0 {
@@ -35,7 +35,7 @@ func transcripts(t *testing.T, pattern string, run func(t *testing.T, do func(fu
 	}
 }
 
-// TestRepairTranscripts: what a repair does next is known without a log.
+// TestRepairTranscripts: the steps of a repair are decided without a log.
 func TestRepairTranscripts(t *testing.T) {
 	founds := map[string]Found{"failed": Failed, "nothing": Nothing, "awaited": Awaited, "progress": Progress, "turned": Turned, "doubtful": Doubtful, "complete": Complete}
 	dos := map[Do]string{Read: "read", Inquire: "inquire", Ask: "ask", GiveUp: "give up", End: "end"}
@@ -80,7 +80,7 @@ func TestRepairTranscripts(t *testing.T) {
 	})
 }
 
-// TestFollowingTranscripts: what sinks are told, whatever comes in which order.
+// TestFollowingTranscripts: what sinks get for events in any order.
 func TestFollowingTranscripts(t *testing.T) {
 	transcripts(t, "follow-*.txt", func(t *testing.T, do func(func([]string) []string)) {
 		synctest.Test(t, func(t *testing.T) {
@@ -96,7 +96,7 @@ func TestFollowingTranscripts(t *testing.T) {
 	})
 }
 
-// scene is a toy log with sinks and commands.
+// scene is a toy log with sinks, driven by commands.
 type scene struct {
 	t        *testing.T
 	toy      *toy
@@ -178,7 +178,7 @@ func (s *scene) run(c []string) []string {
 	return s.happened()
 }
 
-// attach has a sink attach, with a patience if one is given.
+// attach attaches a sink, with a time-out if one is given.
 func (s *scene) attach(name string, patience []string) {
 	s.sinks[name] = &recorder{name: name}
 	ctx, cancel := s.t.Context(), context.CancelFunc(func() {})
@@ -211,7 +211,7 @@ func (s *scene) epoch(epoch string, offset uint64) {
 	}
 }
 
-// happened returns what came since it was called last.
+// happened returns what has happened since its last call.
 func (s *scene) happened() []string {
 	var out []string
 	for len(s.outcome) > 0 {

@@ -7,8 +7,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// TestWhatMayBeOnItsWay: the wait ends with the queue in which it would be, not before, and with
-// the time of a repair.
+// TestWhatMayBeOnItsWay: the wait ends once the queue has passed what it held, not earlier, or with the
+// time-out of a repair.
 func TestWhatMayBeOnItsWay(t *testing.T) {
 	start := time.Unix(1000, 0)
 	here, there := broker.Position{Epoch: "e", Offset: 5}, broker.Position{Epoch: "e", Offset: 7}
@@ -39,7 +39,7 @@ func TestWhatMayBeOnItsWay(t *testing.T) {
 	}
 }
 
-// TestAQueueCountsWhatPasses: what was taken out has not passed before it is done.
+// TestAQueueCountsWhatPasses: a taken item has not passed before it is done.
 func TestAQueueCountsWhatPasses(t *testing.T) {
 	all := NewQueues[int](2, 8, 1<<10)
 	for i := range 3 {
