@@ -145,8 +145,8 @@ func TestTrust04TheIdOfGatewaysIsReserved(t *testing.T) {
 	}
 }
 
-// TestTrust04OrdersAreProven: a message among the gateways' orders that a gateway has not signed is not
-// delivered as an order, for example one that the server's acknowledgements put there.
+// TestTrust04OrdersAreProven: a message among the gateways' orders that a gateway has not signed is delivered
+// with [broker.OriginRaw], so it is no order. The server's acknowledgements could put one there, for example.
 func TestTrust04OrdersAreProven(t *testing.T) {
 	s := node(t, t.TempDir())
 	l := open(t, options(s))

@@ -84,8 +84,8 @@ func TestWS26AfterADrainPusherIsBackAtOnce(t *testing.T) {
 }
 
 // TestWS26AfterARestartPusherIsBackSoon restarts the only gateway of a pusher-js client. The client
-// reconnects at once when it is closed with 4200. If the port is closed by then, pusher-js waits 15 seconds
-// for another strategy; so the stopping gateway accepts the client and tells it to reconnect after one
+// reconnects at once when it is closed with 4200. If the port is closed by then, pusher-js waits for its
+// strategy, 15 seconds; so the stopping gateway accepts the client and tells it to reconnect after one
 // second. Here the gateway lingers until the client has come, however long that takes on a busy machine,
 // where `sluice serve` lingers for a second.
 func TestWS26AfterARestartPusherIsBackSoon(t *testing.T) {
