@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -15,12 +16,19 @@ type outcome struct {
 	what    string
 	app     string // the affected app, empty for all
 	failing atomic.Bool
+	// mu is held while failing and the problem change together.
+	mu sync.Mutex
 	// failed is when the last write failed, in Unix nanoseconds.
 	failed atomic.Int64
 }
 
 // note records the result of a write. For a success it usually costs one atomic load.
 func (o *outcome) note(l *Log, err error) {
+	if err == nil && !o.failing.Load() {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	switch {
 	case err != nil:
 		o.failed.Store(time.Now().UnixNano())

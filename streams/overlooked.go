@@ -27,8 +27,10 @@ const (
 // NATS directly would get no sign that its events are wrong. All fields but given belong to the goroutine that
 // supervises the app.
 type overlooked struct {
-	begun  bool
-	looked time.Time
+	begun bool
+	// created is when the stream was created. Another one begins with sequence 1 again.
+	created time.Time
+	looked  time.Time
 	// last is the sequence of the newest message that was read or passed over.
 	last uint64
 	// given holds the offsets that followers have already counted, each at index offset % len. It prevents a
@@ -41,10 +43,10 @@ type overlooked struct {
 func (o *overlooked) due(info *jetstream.StreamInfo, now time.Time) uint64 {
 	newest := info.State.LastSeq
 	switch {
-	case !o.begun, newest < o.last: // the stream was deleted and created again
-		o.begun, o.last = true, newest
+	case !o.begun, !info.Created.Equal(o.created):
+		o.begun, o.created, o.last = true, info.Created, newest
 		return 0
-	case newest == o.last, now.Sub(o.looked) < overlookedPause:
+	case newest <= o.last, now.Sub(o.looked) < overlookedPause:
 		return 0
 	case newest-o.last > overlookedMost:
 		return newest - overlookedMost + 1

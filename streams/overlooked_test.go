@@ -60,24 +60,30 @@ func TestWeeks22EventsThatNobodyReadsAreCounted(t *testing.T) {
 func TestOverlookedEventsAreDue(t *testing.T) {
 	t.Parallel()
 	var o overlooked
-	now := time.Unix(1e9, 0)
+	now, created := time.Unix(1e9, 0), time.Unix(1e8, 0)
 	for i, step := range []struct {
 		after        time.Duration
 		newest, from uint64
+		anew         bool // the stream was created again
 	}{
-		{0, 1000, 0},                      // stored before the start
-		{time.Hour, 1000, 0},              // nothing new
-		{0, 1001, 1001},                   //
-		{time.Second, 1003, 0},            // too soon
-		{overlookedPause, 1003, 1002},     //
-		{overlookedPause, 1067, 1004},     // as many as are allowed at once
-		{overlookedPause, 1132, 1069},     // one is skipped
-		{overlookedPause, 90_000, 89_937}, //
-		{overlookedPause, 10, 0},          // a new stream
-		{overlookedPause, 11, 11},         //
+		{0, 1000, 0, false},                      // what was there before
+		{time.Hour, 1000, 0, false},              // nothing new
+		{0, 1001, 1001, false},                   //
+		{time.Second, 1003, 0, false},            // too soon
+		{overlookedPause, 1003, 1002, false},     //
+		{overlookedPause, 1067, 1004, false},     // as many as may be
+		{overlookedPause, 1132, 1069, false},     // one is passed over
+		{overlookedPause, 1100, 0, false},        // an older state of the stream
+		{overlookedPause, 1133, 1133, false},     //
+		{overlookedPause, 90_000, 89_937, false}, //
+		{overlookedPause, 10, 0, true},           //
+		{overlookedPause, 11, 11, false},         //
 	} {
 		now = now.Add(step.after)
-		info := &jetstream.StreamInfo{State: jetstream.StreamState{LastSeq: step.newest}}
+		if step.anew {
+			created = created.Add(time.Hour)
+		}
+		info := &jetstream.StreamInfo{Created: created, State: jetstream.StreamState{LastSeq: step.newest}}
 		if from := o.due(info, now); from != step.from {
 			t.Fatalf("step %d looks from %d on, want %d", i, from, step.from)
 		} else if from > 0 {

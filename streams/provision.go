@@ -111,7 +111,12 @@ const holdKey = "hold"
 func (l *Log) held(ctx context.Context) error {
 	gateways := streamName(l.opt.Prefix, broker.GatewaysApp)
 	s, err := l.js.Stream(ctx, gateways)
-	if err != nil || s.CachedInfo().Config.Metadata[holdKey] == "" {
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("it is not known whether the stream %s has the metadata %s: %w", gateways, holdKey, err)
+	case s.CachedInfo().Config.Metadata[holdKey] == "":
 		return nil
 	}
 	return fmt.Errorf("it is not made anew as long as the stream %s has the metadata %s: restore it, then nats stream edit %s -f --metadata %s=",
