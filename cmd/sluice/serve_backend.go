@@ -132,6 +132,9 @@ func openBackend(ctx context.Context, c *configs.Config, maxGuests int, log *slo
 		}
 		return nil, err
 	}
+	if b.server != nil {
+		b.server.Recovered() // the new epoch has begun
+	}
 	l := b.log.(*streams.Log)
 	b.numbers = append(upkeepOf(l.Upkeep, c.Metrics.Prefix), newLogCollector(l.Stats, c.Metrics.Prefix))
 	b.numbers = append(b.numbers, aheadOf(l.Ahead, c.Metrics.Prefix)...)

@@ -21,20 +21,26 @@ func bootID() string {
 	return strings.TrimSpace(string(b))
 }
 
-// enter notes that a server runs and reports whether the machine went down under
-// the previous one.
+// enter records that a server runs on the directory, and reports whether the machine crashed under the previous one.
+// In that case it leaves the marker of that boot: if this start fails, the next one must still know of the crash. See
+// settle.
 func enter(dir string) (unclean bool, err error) {
-	path := filepath.Join(dir, markerName)
-	old, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	old, err := os.ReadFile(filepath.Join(dir, markerName))
+	switch {
+	case err == nil && strings.TrimSpace(string(old)) != bootID():
+		return true, nil
+	case err != nil && !errors.Is(err, os.ErrNotExist):
 		return false, fmt.Errorf("embedded NATS: store directory: %w", err)
 	}
-	id := bootID()
-	unclean = err == nil && strings.TrimSpace(string(old)) != id
-	if err := os.WriteFile(path, []byte(id+"\n"), 0o640); err != nil {
+	if err := settle(dir); err != nil {
 		return false, fmt.Errorf("embedded NATS: store directory: %w", err)
 	}
-	return unclean, nil
+	return false, nil
+}
+
+// settle writes the marker of this boot.
+func settle(dir string) error {
+	return os.WriteFile(filepath.Join(dir, markerName), []byte(bootID()+"\n"), 0o640)
 }
 
 func leave(dir string) error { return os.Remove(filepath.Join(dir, markerName)) }

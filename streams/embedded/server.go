@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -91,7 +92,9 @@ type Server struct {
 	// keeper is the password of those who come by the door.
 	keeper  string
 	unclean bool
-	stop    sync.Once
+	// recovered is set by [Server.Recovered].
+	recovered atomic.Bool
+	stop      sync.Once
 	// front is nil if nobody but this process reaches the server.
 	front *front
 	// heals runs until quit; both belong to [Server.heal].
@@ -259,6 +262,19 @@ func (s *Server) ConnectOptions() []nats.Option {
 // was stored in its last moments may be gone, and its offsets be given again.
 func (s *Server) UncleanBoot() bool { return s.unclean }
 
+// Recovered records that what follows from UncleanBoot has been done. Until then every start on the directory reports the
+// crash again, also after a start that failed and after an orderly stop.
+func (s *Server) Recovered() {
+	if !s.unclean {
+		return
+	}
+	if err := settle(s.opt.StoreDir); err != nil {
+		s.opt.Logger.Warn("noting that the log has recovered failed; the next start begins a new epoch once more", "error", err)
+		return
+	}
+	s.recovered.Store(true)
+}
+
 // Shutdown stops the server and waits for it. Idempotent.
 func (s *Server) Shutdown() {
 	s.stop.Do(func() {
@@ -271,7 +287,9 @@ func (s *Server) Shutdown() {
 		n := s.current()
 		n.Shutdown()
 		n.WaitForShutdown()
-		if err := leave(s.opt.StoreDir); err != nil {
+		if s.unclean && !s.recovered.Load() {
+			// The marker of the crash stays for the next start.
+		} else if err := leave(s.opt.StoreDir); err != nil {
 			s.opt.Logger.Warn("noting the clean stop failed", "error", err)
 		}
 		s.lock.release()

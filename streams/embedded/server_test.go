@@ -162,6 +162,30 @@ func TestCrashOfTheMachineIsNoticed(t *testing.T) {
 	if !start(t, Options{DontListen: true, StoreDir: dir}).UncleanBoot() {
 		t.Error("a marker of another boot was not noticed")
 	}
+	// A start that fails, or stops before the log has begun a new epoch, must not hide the crash from the next one.
+	dir = t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, markerName), []byte("another-boot\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if unclean, err := enter(dir); err != nil || !unclean { // all that is left of a start that fails later
+		t.Fatalf("unclean is %v, %v", unclean, err)
+	}
+	for range 2 {
+		s := start(t, Options{DontListen: true, StoreDir: dir})
+		if !s.UncleanBoot() {
+			t.Error("a crash that nothing followed from is forgotten")
+		}
+		s.Shutdown()
+	}
+	s := start(t, Options{DontListen: true, StoreDir: dir})
+	s.Recovered()
+	if text, err := os.ReadFile(filepath.Join(dir, markerName)); err != nil || strings.TrimSpace(string(text)) != bootID() {
+		t.Errorf("the marker is %q, %v, want that of this boot", text, err)
+	}
+	s.Shutdown()
+	if start(t, Options{DontListen: true, StoreDir: dir}).UncleanBoot() {
+		t.Error("a crash that was recovered from is reported again")
+	}
 	// A killed process leaves the marker of this boot and has lost nothing.
 	dir = t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, markerName), []byte(bootID()+"\n"), 0o600); err != nil {
