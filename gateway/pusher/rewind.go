@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -30,15 +29,12 @@ var errRewind = errors.New(`rewind must be a number of events, {"count":N}, {"se
 // ParseRewind parses the member `rewind` of a subscription.
 func ParseRewind(value string) (Rewind, error) {
 	v := gjson.Parse(value)
-	if v.Type == gjson.String {
-		if strings.Trim(v.Str, "0123456789") != "" {
-			return Rewind{}, fmt.Errorf("rewind is %.40q, must be a whole number from 1 to %d", v.Str, maxRewindCount)
-		}
+	switch v.Type {
+	case gjson.String:
 		n, err := wholeNumber("rewind", v.Str, maxRewindCount)
 		return Rewind{Count: n}, err
-	}
-	if v.Type == gjson.Number {
-		n, err := wholeNumber("rewind", Whole(v.Raw), maxRewindCount)
+	case gjson.Number:
+		n, err := memberNumber("rewind", v, maxRewindCount)
 		return Rewind{Count: n}, err
 	}
 	if !v.IsObject() {
@@ -84,8 +80,8 @@ func memberNumber(name string, v gjson.Result, most int) (int, error) {
 
 // wholeNumber parses a number from 1 to most.
 func wholeNumber(name, digits string, most int) (int, error) {
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n < 1 || n > int64(most) {
+	n, err := strconv.ParseUint(digits, 10, 64) // takes no sign
+	if err != nil || n < 1 || n > uint64(most) {
 		return 0, fmt.Errorf("%s is %.40q, must be a whole number from 1 to %d", name, digits, most)
 	}
 	return int(n), nil
