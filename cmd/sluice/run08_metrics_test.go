@@ -52,6 +52,7 @@ func TestRun08MetricsAreThereFromTheStart(t *testing.T) {
 		of("http_events_published_total", `app_id="app-id",`) + "} 0\n",
 		of("http_requests_total", `app_id="app-id",`) + `,route="events",status="200"} 0` + "\n",
 		of("http_request_seconds_count", "") + `,route="history"} 0` + "\n",
+		of("publications_skipped_total", "") + "} 0\n",
 		of("delta_compression_resync_total", `app_id="app-id",`) + "} 0\n",
 		of("delta_compression_delta_messages_total", `app_id="app-id",channel_name="_other",`) + "} 0\n",
 		of("delivery_seconds_count", `app_id="app-id",`) + "} 0\n",

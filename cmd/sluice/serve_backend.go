@@ -136,7 +136,7 @@ func openBackend(ctx context.Context, c *configs.Config, maxGuests int, log *slo
 		b.server.Recovered() // the new epoch has begun
 	}
 	l := b.log.(*streams.Log)
-	b.numbers = append(upkeepOf(l.Upkeep, c.Metrics.Prefix), newLogCollector(l.Stats, c.Metrics.Prefix))
+	b.numbers = append(upkeepOf(l.Upkeep, c.Metrics.Prefix), statsOf(l.Stats, c.Metrics.Prefix)...)
 	b.numbers = append(b.numbers, aheadOf(l.Ahead, c.Metrics.Prefix)...)
 	if b.natsURL == "" && len(opt.URLs) > 0 {
 		b.natsURL = fmt.Sprintf("%d server(s)", len(opt.URLs))
@@ -194,7 +194,9 @@ func openMemory(c *configs.Config) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &backend{log: l, table: kv.NewMemoryTable(nil), work: memory.NewWork(), serveApps: func(_ context.Context, c *configs.Config) error {
+	// Gateways check each event that this log takes, so there is nothing to skip.
+	skipped := skippedOf(func() uint64 { return 0 }, c.Metrics.Prefix)
+	return &backend{log: l, numbers: []prometheus.Collector{skipped}, table: kv.NewMemoryTable(nil), work: memory.NewWork(), serveApps: func(_ context.Context, c *configs.Config) error {
 		var errs []error
 		for i := range c.Apps {
 			errs = append(errs, l.AddApp(c.Apps[i].ID))
@@ -293,26 +295,25 @@ type logRead struct {
 func newLogCollector(stats func() follow.Stats, prefix string) *logCollector {
 	c := &logCollector{stats: stats}
 	add := func(kind prometheus.ValueType, name, help string, read func(follow.Stats) float64) {
-		c.reads = append(c.reads, logRead{prometheus.NewDesc(prefix+name, help, nil, nil), kind, read})
+		c.reads = append(c.reads, logRead{prometheus.NewDesc(prefix+"log_"+name, help, nil, nil), kind, read})
 	}
 	counter := func(name, help string, read func(follow.Stats) uint64) {
 		add(prometheus.CounterValue, name, help, func(s follow.Stats) float64 { return float64(read(s)) })
 	}
-	counter("publications_skipped_total", "Publications that cannot be delivered to sockets.", func(s follow.Stats) uint64 { return s.Skipped })
-	counter("log_published_total", "Events that the log acknowledged.", func(s follow.Stats) uint64 { return s.Published })
-	counter("log_duplicates_total", "Events that the log acknowledged and had stored before.", func(s follow.Stats) uint64 { return s.Duplicates })
-	counter("log_publish_retries_total", "Publishes that were sent again.", func(s follow.Stats) uint64 { return s.Retries })
-	counter("log_publish_failures_total", "Publishes that were given up.", func(s follow.Stats) uint64 { return s.Failures })
-	counter("log_live_total", "Messages of the live feed.", func(s follow.Stats) uint64 { return s.Live })
-	counter("log_ephemeral_dropped_total", "Ephemeral events that came while too many live messages waited.", func(s follow.Stats) uint64 { return s.Unheard })
-	counter("log_live_rejected_total", "Live messages that the log did not write.", func(s follow.Stats) uint64 { return s.Rejected })
-	counter("log_unproven_total", "Times that a message was read which claims, without proof, what only gateways may say.", func(s follow.Stats) uint64 { return s.Unproven })
-	counter("log_repairs_total", "Repairs of channels that were begun.", func(s follow.Stats) uint64 { return s.Repairs })
-	counter("log_repaired_total", "Publications that repairs brought.", func(s follow.Stats) uint64 { return s.Repaired })
-	counter("log_scans_total", "Comparisons of all channels with the log.", func(s follow.Stats) uint64 { return s.Scans })
-	counter("log_slow_feed_total", "Times that the feed was too slow for its queue.", func(s follow.Stats) uint64 { return s.Slow })
-	add(prometheus.GaugeValue, "log_channels_attached", "Channels that are followed.", func(s follow.Stats) float64 { return float64(s.Attached) })
-	add(prometheus.GaugeValue, "log_feed_queue", "Messages of the live feed that wait to be handed to their channels.", func(s follow.Stats) float64 { return float64(s.Queued) })
+	counter("published_total", "Events that the log acknowledged.", func(s follow.Stats) uint64 { return s.Published })
+	counter("duplicates_total", "Events that the log acknowledged and had stored before.", func(s follow.Stats) uint64 { return s.Duplicates })
+	counter("publish_retries_total", "Publishes that were sent again.", func(s follow.Stats) uint64 { return s.Retries })
+	counter("publish_failures_total", "Publishes that were given up.", func(s follow.Stats) uint64 { return s.Failures })
+	counter("live_total", "Messages of the live feed.", func(s follow.Stats) uint64 { return s.Live })
+	counter("ephemeral_dropped_total", "Ephemeral events that came while too many live messages waited.", func(s follow.Stats) uint64 { return s.Unheard })
+	counter("live_rejected_total", "Live messages that the log did not write.", func(s follow.Stats) uint64 { return s.Rejected })
+	counter("unproven_total", "Times that a message was read which claims, without proof, what only gateways may say.", func(s follow.Stats) uint64 { return s.Unproven })
+	counter("repairs_total", "Repairs of channels that were begun.", func(s follow.Stats) uint64 { return s.Repairs })
+	counter("repaired_total", "Publications that repairs brought.", func(s follow.Stats) uint64 { return s.Repaired })
+	counter("scans_total", "Comparisons of all channels with the log.", func(s follow.Stats) uint64 { return s.Scans })
+	counter("slow_feed_total", "Times that the feed was too slow for its queue.", func(s follow.Stats) uint64 { return s.Slow })
+	add(prometheus.GaugeValue, "channels_attached", "Channels that are followed.", func(s follow.Stats) float64 { return float64(s.Attached) })
+	add(prometheus.GaugeValue, "feed_queue", "Messages of the live feed that wait to be handed to their channels.", func(s follow.Stats) float64 { return float64(s.Queued) })
 	return c
 }
 
@@ -327,6 +328,18 @@ func (c *logCollector) Collect(to chan<- prometheus.Metric) {
 	for _, r := range c.reads {
 		to <- prometheus.MustNewConstMetric(r.desc, r.kind, r.read(s))
 	}
+}
+
+// statsOf exports what a log counts.
+func statsOf(stats func() follow.Stats, prefix string) []prometheus.Collector {
+	return []prometheus.Collector{newLogCollector(stats, prefix), skippedOf(func() uint64 { return stats().Skipped }, prefix)}
+}
+
+// skippedOf exports how many publications cannot be delivered.
+func skippedOf(skipped func() uint64, prefix string) prometheus.Collector {
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: prefix + "publications_skipped_total", Help: "Publications that cannot be delivered to sockets.",
+	}, func() float64 { return float64(skipped()) })
 }
 
 // upkeepOf exports metrics of manual changes to the streams of the log.

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/sluicehq/sluice/broker/redis"
 	"github.com/sluicehq/sluice/configs"
 )
@@ -29,7 +27,7 @@ func openRedis(ctx context.Context, c *configs.Config, log *slog.Logger) (*backe
 		return l.Serve(ctx, apps, most)
 	}
 	b.retain = b.serveApps
-	b.numbers = []prometheus.Collector{newLogCollector(l.Stats, c.Metrics.Prefix)}
+	b.numbers = statsOf(l.Stats, c.Metrics.Prefix)
 	return b, nil
 }
 
