@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"net"
+	"strings"
 
 	"github.com/pires/go-proxyproto"
 )
@@ -25,7 +26,7 @@ func oddBeginning(begins []byte) string {
 		return beginsWithProxy
 	case len(begins) > 1 && begins[0] == 0x16 && begins[1] == 0x03:
 		return beginsWithTLS // the record of a ClientHello (RFC 8446, section 5.1)
-	case bytes.IndexByte([]byte("\r\n!#$%&'*+-.^_`|~"), begins[0]) >= 0, begins[0] >= '0' && begins[0] <= '9',
+	case strings.IndexByte("\r\n!#$%&'*+-.^_`|~", begins[0]) >= 0, begins[0] >= '0' && begins[0] <= '9',
 		begins[0]|0x20 >= 'a' && begins[0]|0x20 <= 'z':
 		return ""
 	}

@@ -206,7 +206,7 @@ func (l *Log) superviseApp(a *appLog, gone <-chan struct{}) {
 	if a.opt.ID == broker.GatewaysApp && a.open.Load() {
 		l.greet(a)
 	}
-	_ = l.countOverlooked(a) // notes where the stream ends
+	l.countOverlooked(a) // notes where the stream ends
 	for {
 		select {
 		case <-l.ctx.Done():
@@ -232,9 +232,7 @@ func (l *Log) superviseApp(a *appLog, gone <-chan struct{}) {
 			if err := l.countUnnamed(a); err != nil {
 				l.opt.Logger.Debug("looking for names that are no channels failed", "app", a.opt.ID, "error", err)
 			}
-			if err := l.countOverlooked(a); err != nil {
-				l.opt.Logger.Debug("looking for events that cannot be delivered failed", "app", a.opt.ID, "error", err)
-			}
+			l.countOverlooked(a)
 		case <-audit.C:
 			// If the last message of a channel was lost, no later one reveals that. So silent channels are compared with
 			// the log, a few at a time.

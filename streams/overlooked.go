@@ -56,14 +56,14 @@ func (o *overlooked) due(info *jetstream.StreamInfo, now time.Time) uint64 {
 
 // countOverlooked reads the newest events of an app and counts those that cannot be delivered and that no follower
 // here has counted. If more than [overlookedMost] are new, it skips the oldest of them.
-func (l *Log) countOverlooked(a *appLog) error {
+func (l *Log) countOverlooked(a *appLog) {
 	now, info, o := time.Now(), a.info.Load(), &a.overlooked
 	if info == nil || a.opt.ID == broker.GatewaysApp {
-		return nil
+		return
 	}
 	from := o.due(info, now)
 	if from == 0 || !l.mayOverlook(now) {
-		return nil
+		return
 	}
 	o.looked = now
 	ctx, cancel := context.WithTimeout(l.ctx, 5*time.Second)
@@ -71,7 +71,8 @@ func (l *Log) countOverlooked(a *appLog) error {
 	epoch := a.currentEpoch()
 	got, err := l.reader.page(ctx, a.stream, a.root+">", from, overlookedMost)
 	if err != nil {
-		return err
+		l.opt.Logger.Debug("looking for events that cannot be delivered failed", "app", a.opt.ID, "error", err)
+		return
 	}
 	// A page of large events ends early, and events may have come since the stream told its end. The next look
 	// continues behind the page.
@@ -89,7 +90,6 @@ func (l *Log) countOverlooked(a *appLog) error {
 			l.skip(a, channel, p)
 		}
 	}
-	return nil
 }
 
 // mayOverlook reports whether a look is allowed now, and if so begins the pause until the next one.
