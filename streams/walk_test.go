@@ -257,7 +257,7 @@ func TestTime05ReadingAheadShowsWhatTheLogHas(t *testing.T) {
 	}
 }
 
-// batches counts the requests for several messages.
+// batches counts the requests for several messages of a channel.
 func batches(t *testing.T, s *embedded.Server) func() int {
 	t.Helper()
 	conn, err := nats.Connect("", s.ConnectOptions()...)
@@ -268,7 +268,7 @@ func batches(t *testing.T, s *embedded.Server) func() int {
 	var n atomic.Int64
 	if _, err := conn.Subscribe("$JS.API.DIRECT.GET.CH_a", func(m *nats.Msg) {
 		var q getRequest
-		if json.Unmarshal(m.Data, &q) == nil && q.Batch > 1 {
+		if json.Unmarshal(m.Data, &q) == nil && q.Batch > 1 && !ofOverlooked(m) {
 			n.Add(1)
 		}
 	}); err != nil {
@@ -318,9 +318,8 @@ func all(t *testing.T, l *Log, channel string, q broker.Query) (offsets []uint64
 // read-ahead.
 func TestTime05AnAnswerDoesForSeveralPages(t *testing.T) {
 	const events, limit = 3000, 100
-	// An answer that does not come in time is asked for again, so the bounds leave room for some.
-	for _, others := range []int{0, 1, 5} {
-		t.Run(fmt.Sprint("heaps of a hundred among ", 100*others), func(t *testing.T) {
+	for _, c := range []struct{ others, most int }{{0, 3}, {1, 3}, {5, 2}} {
+		t.Run(fmt.Sprint("heaps of a hundred among ", 100*c.others), func(t *testing.T) {
 			l, s := long(t, -1)
 			l.ahead.clock(func() time.Time { return time.Time{} })
 			var mine []uint64
@@ -332,10 +331,10 @@ func TestTime05AnAnswerDoesForSeveralPages(t *testing.T) {
 				for _, r := range got {
 					mine = append(mine, r.Offset)
 				}
-				if others == 0 {
+				if c.others == 0 {
 					continue
 				}
-				if _, err := numbered(l, "others", n, 100*others); err != nil {
+				if _, err := numbered(l, "others", n, 100*c.others); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -355,10 +354,10 @@ func TestTime05AnAnswerDoesForSeveralPages(t *testing.T) {
 				if !slices.Equal(got, want) {
 					t.Fatalf("newest first %t: other events", newestFirst)
 				}
-				if n := asked() - before - alone; n > pages/2 {
+				if n := asked() - before - alone; n > pages/c.most {
 					t.Errorf("newest first %t: %d answers for %d pages", newestFirst, n, pages)
 				}
-				if alone > 1 && others == 0 {
+				if alone > 1 && c.others == 0 {
 					t.Errorf("newest first %t: %d answers for a page alone", newestFirst, alone)
 				}
 				before = asked()
